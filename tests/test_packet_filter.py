@@ -4,7 +4,7 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import product
 
 import pytest
@@ -35,7 +35,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def bound(stack: ExitStack, address: str = HERE, kind: int = socket.SOCK_DGRAM) -> socket.socket:
-    one = stack.enter_context(socket.socket(socket.AF_INET, kind))
+    one = stack.enter_context(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind))
     one.bind((address, 0))
     one.settimeout(PATIENCE_S)
     return one
@@ -114,13 +114,23 @@ def test_who_may_not_connect_is_not_even_answered(stack: ExitStack) -> None:
     bound(stack, THERE, socket.SOCK_STREAM).connect(listener.getsockname())
 
 
-def test_only_so_many_fit_and_ipv4_alone(stack: ExitStack) -> None:
+def test_who_is_admitted_over_ipv6(stack: ExitStack) -> None:
+    """By all four words of an address, or as many as the network has bits; those of IPv4 are none of it."""
+    listener, peer, other = (bound(stack, "::1") for _ in range(3))
+    mine = Sender.at(*peer.getsockname()[:2])
+    for networks, admitted in (
+        ((), []), (("::/0",), [0]), (("::/96",), [0]), (("::1/128",), [0]), (("::/127",), [0]),
+        (("::2/128", "2001:db8::/32", "8000::/1", "::1:0:0:1/128", "127.0.0.0/8", "0.0.0.0/0"), []),
+    ):  # fmt: skip
+        attach(listener, [*(Sender(ip_network(one)) for one in networks), mine])
+        assert heard(listener, other, peer) == [*admitted, 1], networks
+
+
+def test_only_so_many_fit(stack: ExitStack) -> None:
     most = (LONGEST - 1) // 6
     attach(bound(stack), [Sender.at(HERE, port) for port in range(1, most + 1)])
     with pytest.raises(ValueError, match="instructions"):
         program(Sender.at(HERE, port) for port in range(1, most + 2))
-    with pytest.raises(ValueError, match="not IPv4"):
-        Sender.at("::1")
 
 
 # --- whom a leg hears ---
@@ -131,7 +141,7 @@ NAT, BEHIND = ("203.0.113.9", 61000), "203.0.113.9"
 STRANGER = ("203.0.113.66", 5000)
 
 
-def agreed(peer: Address, signalling: str = BEHIND, *networks: IPv4Network) -> MediaSource:
+def agreed(peer: Address, signalling: str = BEHIND, *networks: IPv4Network | IPv6Network) -> MediaSource:
     """A leg for which SDP has just named a peer."""
     source = MediaSource(networks)
     source.signalled_by(signalling)
@@ -186,6 +196,15 @@ def test_whom_sdp_or_sip_names_is_the_peer_also_where_its_network_is_named(peer:
     source = agreed(("192.0.2.1", 4000), "192.0.2.2", GATEWAYS)
     source.waited(OPEN_S)
     assert source.heard(peer) and source.own
+
+
+def test_a_peer_over_ipv6_is_looked_for_over_ipv6_alone() -> None:
+    """Its socket hears no other: not an address of IPv4 that SIP comes from, nor such a network."""
+    source = agreed(("2001:db8::7", 4000), "192.0.2.2", GATEWAYS, ip_network("2001:db8:1::/48"))
+    assert source.waited(OPEN_S) and {one.network.version for one in source.admitted} == {6}
+    assert source.admits(("2001:db8:1::9", 9000)) and not source.admits(GATEWAY)
+    source.signalled_by("2001:db8:2::2")
+    assert source.heard(("2001:db8:2::2", 61000)) and source.own and source.elsewhere
 
 
 FACTS = ("agreed", "agreed anew", "held", "waits", "peer", "nat", "stranger")

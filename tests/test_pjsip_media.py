@@ -18,6 +18,7 @@ from sipagent.agent.engine import EngineFault, ForeignMedia, SoundEnded
 from sipagent.call import events as e
 from sipagent.pjsip import library, media_sources
 from sipagent.pjsip.ears import RING_TICKS, TICK, TICK_BYTES, Ear
+from sipagent.sip.packet_filter import Place
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call
 from sipagent.softphone.rtp import SteadyTone, strongest
@@ -400,17 +401,17 @@ def test_the_library_tells_the_sockets_that_it_makes(stack: ExitStack) -> None:
     call, leg = office.answered()
     office.told(leg, e.MediaArrived(leg))
     rung = office.engine.dial(office.desk.uri, '"REC"')
-    office.until(lambda: office.engine.sources._sockets._at.keys() >= {*ports(office, leg, rung)}, "sockets")
+    office.until(lambda: office.engine.sources._sockets._at.keys() >= {*places(office, leg, rung)}, "sockets")
     office.told(rung, e.MediaArrived(rung))
     office.engine.hang_up(rung)
     office.gone(rung)
     office.hangs_up(call, leg)
 
 
-def ports(office: Loopback, *legs: int) -> list[int]:
+def places(office: Loopback, *legs: int) -> list[Place]:
     """Those of RTP and RTCP."""
-    found = [library.rtp_port(office.engine._legs[one], 0) for one in legs]
-    return [port + more for port in found for more in (0, 1)]
+    found = [library.rtp_place(office.engine._legs[one], 0) or (0, 0) for one in legs]
+    return [(version, port + more) for version, port in found for more in (0, 1)]
 
 
 # --- where SDP changes ---

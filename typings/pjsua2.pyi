@@ -318,7 +318,8 @@ class MediaTransportInfo:
     localRtpName: str
     srcRtpName: str
 
-class OnCreateMediaTransportParam:
+class OnCreateMediaTransportParam(_Native):
+    mediaIdx: int
     @property
     def mediaTp(self) -> SupportsInt: ...
 

@@ -22,6 +22,7 @@ from sipagent.config.identity import MAX_FORWARDS
 from sipagent.config.layout import FEWEST
 from sipagent.config.types import Network
 from sipagent.edge.plan import HOP_HEADER
+from sipagent.sip.session_description import Families
 
 Side = Literal["trunk", "operators"]
 Headers = tuple[tuple[str, str], ...]
@@ -178,7 +179,9 @@ class EngineSettings:
     `listen`, `rtp_ports`: host and port, first and last port; `codecs` in order of preference.
 
     `media_address`: where RTP is heard, empty for the host of `listen`. `public_address`: how others see the
-    address of the media, and that of SIP, unless media have an address of their own. `registrar_proxies`,
+    address of the media, and that of SIP, unless media have an address of their own. `media_ipv4`: whether
+    media go over IPv4 at all; `media_ipv6`: where RTP is heard over IPv6, and how others see that address, or
+    None where media never go over it. `registrar_proxies`,
     `outbound_proxies`: SIP URIs that a REGISTER, or an operator's INVITE, goes through, in this order.
     `trunk`: where its realm is empty, the registrar's first challenge names it. `operators`: what their PBX
     asks for, by default the trunk's; where its realm is empty, the first challenge to an INVITE names it.
@@ -203,6 +206,8 @@ class EngineSettings:
     transport: str = "udp"
     media_address: str = ""
     public_address: str = ""
+    media_ipv4: bool = True
+    media_ipv6: tuple[str, str] | None = None
     registrar: str = ""
     registrar_proxies: tuple[str, ...] = ()
     trunk: Credentials | None = None
@@ -225,6 +230,16 @@ class EngineSettings:
     hop_token: str = field(default="", repr=False)
     way_out_token: str = field(default="", repr=False)
     sip_peer: tuple[str, int] | None = None
+
+    @property
+    def families(self) -> Families:
+        """The versions of IP that its media speak."""
+        return frozenset([4] * self.media_ipv4 + [6] * bool(self.media_ipv6))
+
+    def over_ipv6(self, *addresses: str) -> frozenset[int]:
+        """The lines of an offer of ours that are over IPv6, to a host with these addresses: all or none."""
+        six = addresses and all(":" in address for address in addresses)
+        return frozenset({0} if 6 in self.families and (six or not self.media_ipv4) else ())
 
     @property
     def way_out(self) -> Headers:

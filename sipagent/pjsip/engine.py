@@ -240,20 +240,24 @@ class PjsipEngine:
         behind = self.settings.sip_peer is not None
         way = (*self.settings.outbound_proxies, uri)[behind:]  # an edge finds its own way to the next hop
         name = name_in(way[0])
-        if name and (not behind or self._challenges.awaits(name)):
+        if name and (not behind or len(self.settings.families) > 1 or self._challenges.awaits(name)):
             self._names.look_up(name, leg.number)
         else:
-            self.screening.dials(*address_in(way[0]))
-            self._ring(leg)
+            self._found(leg, address_in(way[0]))
         return leg.number
+
+    def _found(self, leg: Leg, addresses: tuple[str, ...]) -> None:
+        """Ring a phone at these addresses: its media are taken to speak what its signalling does."""
+        self.screening.dials(*addresses)
+        self.screening.over_ipv6(leg, self.settings.over_ipv6(*addresses))
+        self._ring(leg)
 
     def _looked_up(self, number: int, name: str, addresses: tuple[str, ...]) -> None:
         """Ring a phone whose host is known now, unless it was given up meanwhile."""
         self._challenges.found(name, addresses)
         if leg := self._legs.get(number):
             if (addresses or self.settings.sip_peer) and not leg.farewell:
-                self.screening.dials(*addresses)
-                self._ring(leg)
+                self._found(leg, addresses)
             else:
                 self.disconnected(leg, REQUEST_TERMINATED if leg.farewell else NO_WAY, "")
 
@@ -388,8 +392,8 @@ class PjsipEngine:
     def heeds(self, message: str, source: str) -> bool:
         return self._challenges.heeded(message, source)
 
-    def has_sockets(self, transport: int) -> None:
-        self.sources.shut(transport)
+    def has_sockets(self, leg: Leg, prm: pj.OnCreateMediaTransportParam) -> None:
+        self.sources.made(leg, prm)
 
     def agreed(self, leg: Leg) -> None:
         self.sources.agreed(leg)
@@ -449,6 +453,7 @@ class PjsipEngine:
         leg.account.arm_anew()
         fresh = self.adopt(Leg(self, leg.account, number=leg.number))
         fresh.uri, fresh.display, fresh.headers, fresh.hops = leg.uri, leg.display, leg.headers, leg.hops
+        self.screening.over_ipv6(fresh, leg.over_ipv6)
         self._ended.append(leg)
         self._ring(fresh)
 

@@ -93,8 +93,8 @@ class LegOwner(Owner, Protocol):
     def confirmed(self, leg: "Leg") -> None:
         """The call stands."""
 
-    def has_sockets(self, transport: int) -> None:
-        """The library has made sockets for a leg's media: it is at this address in memory."""
+    def has_sockets(self, leg: "Leg", prm: pj.OnCreateMediaTransportParam) -> None:
+        """The library has made sockets for a line of a leg's media. Raises OSError."""
 
     def agreed(self, leg: "Leg") -> None:
         """SDP has been agreed upon, for the first time or anew."""
@@ -156,6 +156,7 @@ class Leg(pj.Call):
         self.has_media = False  # SDP has been agreed upon
         self.streams: list[Stream] = []  # that have ended
         self.audio = 0  # which section of the SDP is the one that is used
+        self.over_ipv6: frozenset[int] = frozenset()  # which of them are
         self.received = -1
         self.received_at = 0.0
         self.moved = False  # a redirection: the library says 487 of it
@@ -165,7 +166,7 @@ class Leg(pj.Call):
 
     def signalled(self, message: str, source: str) -> None:
         """A message of the leg's has come from `source`, or by the edge from where that says."""
-        if address := library.ipv4(signalling_source(message, source, self.engine.settings.hop_token)):
+        if address := library.address(signalling_source(message, source, self.engine.settings.hop_token)):
             self.engine.signalled(self, address[0])
 
     def reads(self, message: str) -> None:
@@ -224,7 +225,10 @@ class Leg(pj.Call):
 
     @guarded_callback
     def onCreateMediaTransport(self, prm: pj.OnCreateMediaTransportParam) -> None:
-        self.engine.has_sockets(int(prm.mediaTp))
+        try:
+            self.engine.has_sockets(self, prm)
+        except OSError as failure:  # no port, or no descriptor
+            self.fails(f"its sockets: {failure.strerror}")
 
     def _agreed(self, sdp: str, index: int) -> None:
         """Of a section of the other side's SDP: how its keys come, and what it wishes.

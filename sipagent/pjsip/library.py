@@ -5,23 +5,25 @@ functions     pjsip's own, by ctypes, as pjsua calls them: answers, headers, lim
 memory        reads and writes in the library's own memory; each is tried at the start
 negotiated    the SDP that the other side of a leg has agreed to, in any message: pjsua2 shows no ACK
               that answers an offer of ours within a call, but the negotiator knows that answer
-RTP           the library's facts about a leg's stream; `index` is the section of the SDP that is used
-              (RFC 4566 section 5.14). Of a call without a number the library knows nothing, and would
-              end the process if it were asked
+RTP           its sockets, and the library's facts about a leg's stream; `index` is the section of the SDP
+              that is used (RFC 4566 section 5.14). Of a call without a number the library knows nothing, and
+              would end the process if it were asked
 `tell`        sends the library's facts about itself from a process of its own, without taking a port
 """
 
 import ctypes
+import errno
 import os
 import re
 import resource
 import socket
+import struct
 import tempfile
 import wave
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from ipaddress import IPv4Address
+from ipaddress import IPv6Address, ip_address
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -32,7 +34,7 @@ from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineSettings, Headers
 from sipagent.agent.quality import Stream
 from sipagent.config.layout import FEWEST, EngineLimits
-from sipagent.sip.packet_filter import Address
+from sipagent.sip.packet_filter import Address, Place
 
 P = ParamSpec("P")
 
@@ -145,7 +147,7 @@ def account_config(
     host = settings.media_address or settings.listen[0]
     if host != "0.0.0.0":
         media.transportConfig.boundAddress = host
-    media.transportConfig.publicAddress = settings.public_address
+    media.transportConfig.publicAddress = settings.public_address  # of IPv6 neither: `ipv6_transport`
     media.srtpUse = SRTP[settings.srtp]
     media.srtpSecureSignaling = 0
     media.lockCodecEnabled = False
@@ -519,13 +521,19 @@ def stream_counted(call: pj.Call, index: int) -> Stream | None:
 
 
 def rtp_peer(call: pj.Call, index: int) -> Address | None:
-    """The address to which SDP wants our sound; None if there is none (a hold by 0.0.0.0) or not IPv4."""
+    """The address to which SDP wants our sound; None if there is none (a hold by 0.0.0.0 or ::)."""
     info = _of_call(call, call.getStreamInfo, index)
-    return ipv4(info.remoteRtpAddress) if info else None
+    return address(info.remoteRtpAddress) if info else None
 
 
 OPERATIONS_AT = 40  # bytes before what a `pjmedia_transport` can do; the first of that tells its sockets
+CLOSE_AT = 11  # and this closes it (transport.h)
 TELL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+CLOSE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+TRANSPORT_AT = 8  # bytes before the transport in pjsua2's `OnCreateMediaTransportParam` (call.hpp)
+
+
+_SocketAddress = ctypes.c_ubyte * 28  # a `pj_sockaddr`, of either version of IP
 
 
 class _Sockets(ctypes.Structure):
@@ -533,8 +541,9 @@ class _Sockets(ctypes.Structure):
 
     _fields_ = (
         ("rtp", ctypes.c_long),
-        ("rtp_address", ctypes.c_byte * 28),
+        ("rtp_address", _SocketAddress),
         ("rtcp", ctypes.c_long),
+        ("rtcp_address", _SocketAddress),
         ("rest", ctypes.c_byte * 8192),
     )
 
@@ -542,32 +551,78 @@ class _Sockets(ctypes.Structure):
 def sockets_of(transport: int) -> tuple[int, int]:
     """The descriptors of a `pjmedia_transport` over UDP, RTP's and RTCP's."""
     info = _Sockets()
-    operations = ctypes.c_void_p.from_address(transport + OPERATIONS_AT).value or 0
-    TELL(ctypes.c_void_p.from_address(operations).value or 0)(transport, ctypes.byref(info))
+    TELL(_word(_operations(transport)))(transport, ctypes.byref(info))
     return info.rtp, info.rtcp
+
+
+def _operations(transport: int) -> int:
+    return _word(transport + OPERATIONS_AT)
+
+
+def _word(at: int) -> int:
+    return ctypes.c_void_p.from_address(at).value or 0
+
+
+LIBRARY.pjsua_get_pjmedia_endpt.restype = ctypes.c_void_p
+LONGEST_SETTING = 4096  # bytes; a `pjmedia_srtp_setting` has less than 1,000
+
+
+def use_ipv6(
+    prm: pj.OnCreateMediaTransportParam, pair: tuple[socket.socket, socket.socket], shown: str
+) -> None:
+    """Have a line use these sockets in the place of those just made; SDP names the address `shown`.
+
+    pjsua makes none for IPv6 where it is built without PJ_HAS_IPV6, as the wheel is, though all that it puts
+    upon a transport takes IPv6. And an account's media have one address. Raises OSError.
+    """
+    made = int(prm.mediaTp)
+    rtp, rtcp = pair
+    port: int = rtp.getsockname()[1]
+    sockets = _Sockets(rtp.fileno(), _ipv6(shown, port), rtcp.fileno(), _ipv6(shown, port + 1))
+    endpoint = ctypes.c_void_p(LIBRARY.pjsua_get_pjmedia_endpt())
+    ours = ctypes.c_void_p()
+    if LIBRARY.pjmedia_transport_udp_attach(endpoint, None, ctypes.byref(sockets), 0, ctypes.byref(ours)):
+        raise OSError(errno.ENOBUFS, "the library has no place for a socket")
+    rtp.detach()
+    rtcp.detach()
+    if _operations(made) != _operations(ours.value or 0):  # SRTP's, around the sockets, even where it is off
+        setting, plain = ctypes.create_string_buffer(LONGEST_SETTING), ctypes.c_void_p(ours.value)
+        LIBRARY.pjmedia_transport_srtp_get_setting(ctypes.c_void_p(made), setting)
+        LIBRARY.pjmedia_transport_srtp_create(endpoint, plain, setting, ctypes.byref(ours))
+    ctypes.c_void_p.from_address(int(prm.this) + TRANSPORT_AT).value = ours.value
+    CLOSE(_word(_operations(made) + CLOSE_AT * POINTER))(made)
+
+
+def _ipv6(host: str, port: int) -> ctypes.Array[ctypes.c_ubyte]:
+    """A `sockaddr_in6`."""
+    family = struct.pack("=H", socket.AF_INET6)
+    packed = struct.pack("!HI16sI", port, 0, IPv6Address(host).packed, 0)
+    return _SocketAddress.from_buffer_copy(family + packed)
 
 
 def rtp_sender(call: pj.Call, index: int) -> Address | None:
     """The source of the last packet."""
     info = _of_call(call, call.getMedTransportInfo, index)
-    return ipv4(info.srcRtpName) if info else None
+    return address(info.srcRtpName) if info else None
 
 
-def rtp_port(call: pj.Call, index: int) -> int:
-    """The port to which the leg's RTP comes; 0 if none."""
+def rtp_place(call: pj.Call, index: int) -> Place | None:
+    """The socket to which the leg's RTP comes."""
     info = _of_call(call, call.getMedTransportInfo, index)
-    return int(info.localRtpName.rpartition(":")[2] or 0) if info else 0
+    name = info.localRtpName if info else ""
+    port = int(name.rpartition(":")[2] or 0)
+    return ((6 if name.startswith("[") else 4), port) if port else None
 
 
 @lru_cache(maxsize=1024)  # the same few, in each message
-def ipv4(text: str) -> Address | None:
-    """Read the library's `192.0.2.1:4000`; None for no address, for any, and for one of another family."""
+def address(text: str) -> Address | None:
+    """Read the library's `192.0.2.1:4000` or `[2001:db8::1]:4000`; None for no address, and for any."""
     host, _, number = text.rpartition(":")
     try:
-        address, at = IPv4Address(host), int(number)
+        found, at = ip_address(host.removeprefix("[").removesuffix("]")), int(number)
     except ValueError:
         return None
-    return None if address.is_unspecified or not at else (host, at)
+    return None if found.is_unspecified or not at else (str(found), at)
 
 
 def _of_call(call: pj.Call, question: Callable[[int], Answer], index: int) -> Answer | None:

@@ -20,10 +20,10 @@ from itertools import pairwise
 import pjsua2 as pj
 
 from sipagent.agent.engine import Headers
-from sipagent.pjsip.library import LIBRARY, Text, ipv4, packet_size
+from sipagent.pjsip.library import LIBRARY, Text, address, packet_size
 from sipagent.sip.messages import can_be_sent_to, can_be_written, has_tag, wants_answers_elsewhere
 from sipagent.sip.request_rules import LetGo, Pass, Refuse, Request, Verdict, Wait, read
-from sipagent.sip.session_description import UNREADABLE, Described, NotAcceptable, described
+from sipagent.sip.session_description import UNREADABLE, Described, Families, NotAcceptable, described
 
 POINTER = ctypes.sizeof(ctypes.c_void_p)
 SDP = (b"application", b"sdp")
@@ -95,7 +95,7 @@ class Received:
 
     _message_at = 0  # within `pjsip_rx_data`: it depends on how the library was built
 
-    def __init__(self, rdata: int, codecs: Container[str]) -> None:
+    def __init__(self, rdata: int, codecs: Container[str], families: Families) -> None:
         self.rdata = rdata
         native = pj.SipRxData()
         _from_native(ctypes.c_void_p(int(native.this)), ctypes.c_void_p(rdata))
@@ -103,7 +103,7 @@ class Received:
         self.source: str = native.srcAddress
         self._pool = ctypes.c_void_p.from_address(rdata)
         self._message = self._found(rdata)
-        self.sdp = self._described(codecs)
+        self.sdp = self._described(codecs, families)
 
     def show(self, sdp: Described | None) -> None:
         """Have the library see this in the place of what it describes; None: have it see no body with SDP."""
@@ -183,11 +183,11 @@ class Received:
                 return at + 2 * POINTER
         raise LookupError("the library keeps messages in another way than this knows")
 
-    def _described(self, codecs: Container[str]) -> Described | NotAcceptable | None:
+    def _described(self, codecs: Container[str], families: Families) -> Described | NotAcceptable | None:
         """None where there is nothing of it."""
         try:
             parts = [ctypes.string_at(body.data, body.length) for body in self._parts()]
-            return described(parts, codecs) if parts else None
+            return described(parts, codecs, families) if parts else None
         except NotAcceptable as reason:
             return reason
 
@@ -273,7 +273,7 @@ class RequestFilter:
     """On the SIP thread `judge(request)` is asked, `took` told what came of it, and `failed` of a fault.
 
     `responds` is given the text of a response and what it describes, and says what the library is to see.
-    `heeds(text, source)`: whether it may ask for a password. `codecs`: those that may be described.
+    `heeds(text, source)`: whether it may ask for a password. `codecs`, `families`: what may be described.
     """
 
     def __init__(
@@ -284,11 +284,13 @@ class RequestFilter:
         failed: Callable[[str], None],
         *,
         codecs: Container[str],
+        families: Families,
         heeds: Callable[[str, str], bool],
         transport: str,
     ) -> None:
         self._judge, self._took, self._responds, self._failed = judge, took, responds, failed
-        self._codecs, self._heeds, self._transport = codecs, heeds, transport
+        self._spoken = codecs, families
+        self._heeds, self._transport = heeds, transport
         self._held: list[_Held] = []
         self._module = _Module(  # kept, with its callbacks: the library uses it as long as it lives
             name=Text(NAME, len(NAME)),
@@ -334,7 +336,7 @@ class RequestFilter:
 
         def on_message(rdata: int) -> int:
             try:
-                received = Received(rdata, self._codecs)
+                received = Received(rdata, *self._spoken)
                 return decide(received) if can_be_written(received.text) else TAKEN
             except Exception as failure:  # noqa: BLE001
                 self._failed(f"a message could not be judged: {failure!r}")
@@ -352,9 +354,9 @@ class RequestFilter:
         return LEFT
 
     def _decided(self, received: Received) -> int:
-        source = ipv4(received.source)
+        source = address(received.source)
         if source is None:
-            return TAKEN  # not over IPv4, which is all that there is, or from port 0
+            return TAKEN  # from port 0
         request = read(received.text, source, received.sdp)
         if received.wants_answers_elsewhere or (request.to_tag and not received.is_clear):
             return TAKEN
@@ -394,7 +396,7 @@ class RequestFilter:
             self._held.append(_Held(now + verdict.seconds, held.clone, waits))
             return
         if isinstance(verdict, Pass):
-            _show(Received(held.clone, self._codecs))
+            _show(Received(held.clone, *self._spoken))
             start = _Start(priority=FIRST + 1)
             LIBRARY.pjsip_endpt_process_rx_data(
                 self._endpoint, ctypes.c_void_p(held.clone), ctypes.byref(start), None

@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from sipagent.agent.engine import (
     ChallengeRefused,
@@ -34,7 +34,7 @@ from sipagent.config.types import Network
 from sipagent.pjsip import library
 from sipagent.pjsip.accounts import SipAccount, SipAccounts
 from sipagent.pjsip.legs import Leg, LegOwner
-from sipagent.pjsip.library import ipv4, is_settled
+from sipagent.pjsip.library import is_settled
 from sipagent.pjsip.media_sources import Sources, bound_to
 from sipagent.pjsip.request_filter import RequestFilter
 from sipagent.sip.messages import age_s, challenge_realm, signalling_source
@@ -52,9 +52,9 @@ from sipagent.sip.request_rules import (
     Wait,
     read_response,
 )
-from sipagent.sip.session_description import OTHER, Described, NotAcceptable
+from sipagent.sip.session_description import NETWORK, OTHER, Described, NotAcceptable
 
-ANYBODY = Sender(IPv4Network("0.0.0.0/0"))
+ANYBODY = [Sender(ip_network(one)) for one in ("0.0.0.0/0", "::/0")]
 
 
 class SipSockets:
@@ -69,7 +69,7 @@ class SipSockets:
         self.listen = self.woken = listen
         self._fixed = [Sender.at(*waker)]
         self._peer = peer
-        self._networks = [Sender(one) for one in networks if isinstance(one, IPv4Network)]
+        self._networks = [Sender(one) for one in networks]
         self._named: frozenset[str] | None = None
         # by port: descriptors of our own, of datagrams' sockets
         self._kept: dict[int, list[socket.socket]] = {}
@@ -83,12 +83,12 @@ class SipSockets:
         if self._peer is not None:
             senders = [*self._fixed, Sender.at(*self._peer)]
         else:
-            others = [Sender.at(address) for address in sorted(named) if ":" not in address]
+            others = [Sender.at(address) for address in sorted(named)]
             senders = [*self._fixed, *self._networks, *others]
         try:
             self._attach(self.listen, senders)
         except ValueError:  # in a process with some hundred calls
-            self._attach(self.listen, [ANYBODY])
+            self._attach(self.listen, ANYBODY)
         if self.woken != self.listen:
             self._attach(self.woken, self._fixed)
 
@@ -207,6 +207,7 @@ LINGER_S = 0.25  # from RTP's arrival to the listener: the jitter buffer, and a 
 UNREAD_S = 0.005  # between two looks at whether the media's thread has read what came before a BYE
 UNREAD_AGAIN_S = 0.1
 MOVED = NotAcceptable(OTHER, "in the place of the audio stands something else")
+OTHER_FAMILY = NotAcceptable(NETWORK, "the audio goes over another version of IP than the call's")
 
 
 class Screening:
@@ -229,6 +230,7 @@ class Screening:
             self._responded,
             self._failed,
             codecs=settings.codecs,
+            families=settings.families,
             heeds=engine.heeds,
             transport=settings.transport,
         )
@@ -243,7 +245,8 @@ class Screening:
         self._counted_at = 0.0
         self._dialled: frozenset[str] = frozenset()
         self._let = self._rules.peers, self._dialled  # that have been let in
-        self._opening: dict[str, int] = {}  # by Call-ID: what an INVITE opens, until it is a leg
+        # by Call-ID, until it is a leg: what an INVITE opens, and which of its lines are over IPv6
+        self._opening: dict[str, tuple[int, frozenset[int]]] = {}
         self._open: dict[Leg, int] = {}
         self._used = 0  # all that are open, and those being closed
         self._closing: deque[tuple[float, int]] = deque()
@@ -285,7 +288,7 @@ class Screening:
 
     def answered(self, message: str, source: str) -> None:
         """A response has come."""
-        if address := ipv4(source):
+        if address := library.address(source):
             self._rules.answered(message, address, time.monotonic())
 
     def refused(self, message: str) -> NotAcceptable | None:
@@ -294,10 +297,16 @@ class Screening:
 
     def opened(self, leg: Leg) -> None:
         """A leg is there, with what its INVITE has opened."""
-        self._open[leg] = self._opening.pop(leg.call_id, OWN)
+        self._open[leg], over_ipv6 = self._opening.pop(leg.call_id, (OWN, leg.over_ipv6))
         self._used += self._open[leg]
+        self.over_ipv6(leg, over_ipv6)
         if leg.call_id:
             self.named(leg)
+
+    def over_ipv6(self, leg: Leg, lines: frozenset[int]) -> None:
+        """These lines are to be over IPv6: the library makes sockets for IPv4 first, which close at once."""
+        leg.over_ipv6 = lines
+        self._closes(2 * len(lines))
 
     def named(self, leg: Leg) -> None:
         """The Call-ID of a leg is known."""
@@ -317,7 +326,8 @@ class Screening:
 
     def refused_by_library(self, call_id: str) -> None:
         """An INVITE that had passed is no leg."""
-        self._closes(self._opening.pop(call_id, 0))
+        opened, over_ipv6 = self._opening.pop(call_id, (0, frozenset()))
+        self._closes(opened + 2 * len(over_ipv6))
         self._rules.ended(call_id, time.monotonic(), 0.0)
 
     # --- steps ---
@@ -395,10 +405,14 @@ class Screening:
 
     def _keeps_its_place(self, request: Request, sdp: Described) -> Verdict:
         """A line of a call's may be closed, but is of audio for good (RFC 3264 section 8): the library would
-        accept another, and have no media.
+        accept another, and have no media. Its sockets are of one version of IP.
         """
-        moved = request.method in WITH_BODY and self._audio_at(request) in sdp.others
-        return Refuse(488, (MOVED.header,)) if moved else Pass()
+        leg = self.leg(request.call_id) if request.method in WITH_BODY else None
+        if leg and leg.audio in sdp.others:
+            return Refuse(488, (MOVED.header,))
+        if leg and leg.audio in sdp.places and (leg.audio in sdp.over_ipv6) != (leg.audio in leg.over_ipv6):
+            return Refuse(488, (OTHER_FAMILY.header,))
+        return Pass()
 
     def _farewell(self, request: Request) -> Verdict:
         """Have a leg's sound from before its BYE heard first: the library forgets it with the call."""
@@ -460,7 +474,12 @@ class Screening:
         if request.to_tag:
             self._closes(request.opens(self._audio_at(request)))
         elif request.method == "INVITE":
-            self._opening[request.call_id] = request.opens()
+            if isinstance(request.sdp, Described):
+                self._opening[request.call_id] = 2 * request.sdp.audio, request.sdp.over_ipv6
+            else:  # the offer is ours, to who signals
+                settings = self._engine.settings
+                said = library.address(signalling_source(request.message, "", settings.hop_token))
+                self._opening[request.call_id] = OWN, settings.over_ipv6((said or request.source)[0])
 
     def _failed(self, reason: str) -> None:
         self._engine.settings.report(EngineFault(reason))

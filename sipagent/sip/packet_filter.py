@@ -2,7 +2,7 @@
 
 The filter is a BPF program on our socket (socket(7), SO_ATTACH_FILTER). Packets that the program drops
 are gone before anything reads the socket: they cost us no time, and no parser sees them. A program is
-replaced in one step. IPv4; needs no privilege.
+replaced in one step, and is for a socket of one family: IPv4 or IPv6. It needs no privilege.
 
 `MediaSource` decides whose RTP is accepted on a leg: the peer that SDP names, or its address after NAT.
 Pure.
@@ -26,7 +26,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 LIBC = ctypes.CDLL(None)
 SO_ATTACH_FILTER, SO_MEMINFO = 26, 55  # asm-generic/socket.h
@@ -37,37 +37,40 @@ LONGEST = 1000  # instructions: a socket may hold 20 kB besides its packets (net
 # linux/filter.h. In a packet, 0 is where the UDP or TCP header begins, NETWORK where that of IP does.
 _LOAD_WORD, _LOAD_HALF, _AND, _IF_EQUAL, _RETURN = 0x20, 0x28, 0x54, 0x15, 0x06
 _NETWORK = 0xFFF00000
-_SOURCE_ADDRESS, _SOURCE_PORT = _NETWORK + 12, 0
+_SOURCE_ADDRESS = {4: _NETWORK + 12, 6: _NETWORK + 8}  # RFC 791 section 3.1, RFC 8200 section 3
+_SOURCE_PORT = 0
 _WHOLE, _NOTHING = 0xFFFFFFFF, 0
 _EMPTY = 8  # the UDP header alone: the reader gets a packet of no bytes, and its sender
 
 Address = tuple[str, int]
-"""An IPv4 address and a port."""
+"""An IP address as `ipaddress` writes it, and a port."""
+Place = tuple[int, int]
+"""A socket's version of IP, and its port."""
+Host = IPv4Address | IPv6Address
+host = lru_cache(maxsize=1024)(ip_address)  # the same few, in each message
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
     """A sender in `network`, with `port` if given."""
 
-    network: IPv4Network
+    network: IPv4Network | IPv6Network
     port: int | None = None
 
     @staticmethod
     @lru_cache(maxsize=1024)
     def at(address: str, port: int | None = None) -> "Sender":
-        """One address. Raises ValueError if it is not an IPv4 address."""
-        network = ip_network(address)
-        if not isinstance(network, IPv4Network):
-            raise ValueError(f"{address}: not IPv4")
-        return Sender(network, port)
+        """One address. Raises ValueError if it is none."""
+        return Sender(ip_network(address), port)
 
 
-def program(senders: Iterable[Sender], *, emptied: bool = False) -> bytes:
-    """The program that admits only these senders; `emptied`: others' packets come too, without their content.
+def program(senders: Iterable[Sender], *, version: int = 4, emptied: bool = False) -> bytes:
+    """The program for a socket of this version of IP, which admits only these senders.
 
-    Raises ValueError if they are too many.
+    `emptied`: others' packets come too, without their content. Raises ValueError if they are too many.
     """
-    steps = b"".join(_admits(sender) for sender in senders) + _step(_RETURN, _EMPTY if emptied else _NOTHING)
+    admitted = b"".join(_admits(sender) for sender in senders if sender.network.version == version)
+    steps = admitted + _step(_RETURN, _EMPTY if emptied else _NOTHING)
     if len(steps) // 8 > LONGEST:
         raise ValueError(f"{len(steps) // 8} instructions are more than {LONGEST}")
     return steps
@@ -76,15 +79,21 @@ def program(senders: Iterable[Sender], *, emptied: bool = False) -> bytes:
 def _admits(sender: Sender) -> bytes:
     """The part for one sender: each jump leads to its end, where the next sender's part begins."""
     network = sender.network
-    inner = _step(_RETURN, _WHOLE)
+    part = _step(_RETURN, _WHOLE)
     if sender.port is not None:
-        inner = _step(_LOAD_HALF, _SOURCE_PORT) + _step(_IF_EQUAL, sender.port, 0, 1) + inner
-    return (
-        _step(_LOAD_WORD, _SOURCE_ADDRESS)
-        + _step(_AND, int(network.netmask))
-        + _step(_IF_EQUAL, int(network.network_address), 0, len(inner) // 8)
-        + inner
-    )
+        part = _step(_LOAD_HALF, _SOURCE_PORT) + _step(_IF_EQUAL, sender.port, 0, 1) + part
+    at = _SOURCE_ADDRESS[network.version]
+    for word in reversed(range(0, network.max_prefixlen // 8, 4)):
+        mask = int.from_bytes(network.netmask.packed[word : word + 4])
+        if mask or not word:
+            wanted = int.from_bytes(network.network_address.packed[word : word + 4])
+            part = (
+                _step(_LOAD_WORD, at + word)
+                + _step(_AND, mask)
+                + _step(_IF_EQUAL, wanted, 0, len(part) // 8)
+                + part
+            )
+    return part
 
 
 def _step(code: int, operand: int, equal: int = 0, different: int = 0) -> bytes:
@@ -96,7 +105,9 @@ def attach(to: socket.socket, senders: Iterable[Sender], *, emptied: bool = Fals
 
     Raises OSError; ValueError if they are too many.
     """
-    steps = ctypes.create_string_buffer(content := program(senders, emptied=emptied), len(content))
+    version = 6 if to.family == socket.AF_INET6 else 4
+    content = program(senders, version=version, emptied=emptied)
+    steps = ctypes.create_string_buffer(content, len(content))
     to.setsockopt(
         socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(content) // 8, ctypes.addressof(steps))
     )
@@ -129,7 +140,7 @@ OPEN_S = 0.2
 class MediaSource:
     """The source of one leg's RTP. Times are monotonic seconds; `networks`: whence else it may come."""
 
-    def __init__(self, networks: Iterable[IPv4Network] = ()) -> None:
+    def __init__(self, networks: Iterable[IPv4Network | IPv6Network] = ()) -> None:
         self.negotiated: Address | None = None
         self.latched: Address | None = None
         self._networks = tuple(networks)
@@ -205,20 +216,14 @@ class MediaSource:
         )
 
     def _others(self, negotiated: str) -> tuple[Sender, ...]:
-        if ip_address(negotiated).is_loopback:
+        """Those of the same family: a socket has one."""
+        peer = host(negotiated)
+        if peer.is_loopback:
             return ()
         addresses = {negotiated, *self._signalling}
-        at = [Sender.at(address) for address in sorted(addresses) if _is_ipv4(address)]
-        return (*at, *(Sender(network) for network in self._networks))
+        at = [Sender.at(address) for address in sorted(addresses) if host(address).version == peer.version]
+        return (*at, *(Sender(one) for one in self._networks if one.version == peer.version))
 
 
 def _is_of(source: Address, sender: Sender) -> bool:
-    return IPv4Address(source[0]) in sender.network and sender.port in (None, source[1])
-
-
-def _is_ipv4(address: str) -> bool:
-    try:
-        IPv4Address(address)
-    except ValueError:
-        return False
-    return True
+    return host(source[0]) in sender.network and sender.port in (None, source[1])

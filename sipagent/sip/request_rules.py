@@ -68,7 +68,9 @@ class Request:
             return 0
         if not isinstance(self.sdp, Described):
             return 0 if self.to_tag else 2
-        return 0 if self.to_tag and self.sdp.places == {audio_at} else 2 * self.sdp.audio
+        if self.to_tag and self.sdp.places == {audio_at}:
+            return 0
+        return 2 * (self.sdp.audio + len(self.sdp.over_ipv6))  # over IPv6 in the place of others, which close
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +368,7 @@ def reached_at(message: str) -> Iterable[Address]:
             for entry in entries(value):
                 try:
                     host, port = uri_host(address_of(entry))
-                    _address(host)
+                    host = str(_address(host))
                 except ValueError:
                     continue  # a name, or unreadable: use its sender's address
                 yield host, port or SIP_PORT

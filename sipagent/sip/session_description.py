@@ -6,9 +6,10 @@ peer has written: each description is read here, by a grammar of this page, and 
 lines that the engine uses. One that cannot be read, or asks for something we do not have, is
 `NotAcceptable`.
 
-    media         eight lines at most, four of audio with a port; one of these over IPv4 at least
+    media         eight lines at most, four of audio with a port; one of these over a family of ours at least
     addresses     literals, wherever they stand: `c=`, and `a=rtcp` where it names one (RFC 3605)
-    open lines    audio by RTP, over IPv4, in a codec of ours; they have a `c=`, or the session has one
+    open lines    audio by RTP, over a version of IP and in a codec of ours (RFC 6157); they have a `c=`, or
+                  the session has one
     other lines   are closed: port 0 and a `c=`, without which the library ends the process; they cost nothing
     attributes    those in `_OF_AUDIO`, of limited length and number; all others are left out
 """
@@ -19,6 +20,9 @@ from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 Literal = IPv4Address | IPv6Address
+Families = frozenset[int]
+"""Versions of IP."""
+IPV4: Families = frozenset({4})
 
 LINES, AUDIO_LINES = 8, 4  # a gateway offers plain and SRTP, in at most two address families
 FORMATS, CLOSED_FORMATS = 24, 4  # of a line: the library takes 32, and 68 attributes
@@ -32,7 +36,7 @@ HEAD = ("v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=-", "t=0 0")  # nothing of it is a
 DECLINED = "a=recordpref:off"
 
 # Warnings (RFC 3261 section 20.43).
-ADDRESS, NO_MEDIA, UNREADABLE, OTHER = 301, 304, 307, 399
+NETWORK, ADDRESS, NO_MEDIA, UNREADABLE, OTHER = 300, 301, 304, 307, 399
 
 _LINE = re.compile(r"([a-z])=(.*)")
 _MEDIA = re.compile(r"([\w-]{1,32})\s+(\d{1,5})(?:/\d{1,5})?\s+([\w./+-]{1,32})((?:\s+\S+)*)", re.ASCII)
@@ -72,13 +76,14 @@ class Described:
     """The descriptions of a message: the `texts` to put in the places of its parts, in their order.
 
     `audio`: for how many lines the library may open sockets; it takes one of the parts. `places`: which lines
-    these are, of any part. `others`: which lines are of no audio, open or not.
+    these are, of any part; `over_ipv6`: those of them that are. `others`: which are of no audio, open or not.
     """
 
     texts: tuple[bytes, ...]
     audio: int
     places: frozenset[int]
     others: frozenset[int]
+    over_ipv6: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -91,6 +96,7 @@ class _Media:
     formats: list[str]
     address: Literal | None
     codecs: Container[str]
+    families: Families = IPV4
     rtcp: str = ""
     maps: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
@@ -110,12 +116,19 @@ class _Media:
         return PAYLOAD_TYPES.get(payload_type, "")
 
     @property
+    def _version(self) -> int:
+        """Of its address, by which no socket for IPv6 reaches an IPv4 address; 0 of none."""
+        if self.address is None or (isinstance(self.address, IPv6Address) and self.address.ipv4_mapped):
+            return 0
+        return self.address.version
+
+    @property
     def opens(self) -> bool:
         """Whether the library is to know that it is open."""
         return (
             self.kind == "audio"
             and self.port > 0
-            and isinstance(self.address, IPv4Address)
+            and self._version in self.families
             and _AUDIO_BY_RTP.fullmatch(self.transport) is not None
             and any(self._name(one) != EVENTS for one in self.payload_types)
         )
@@ -134,27 +147,29 @@ class _Media:
         elif _OF_AUDIO.fullmatch(text):
             self.attributes[text] = None
 
-    @staticmethod
-    def _reports_at(value: str) -> str:
+    def _reports_at(self, value: str) -> str:
         found = _RTCP.fullmatch(value)
         if not found or int(found[1]) > LAST_PORT:
             raise NotAcceptable(UNREADABLE, "a=rtcp has no port")
         if found[2] is None:
             return found[1]
         address = _address(found[2], "a=rtcp")
-        return f"{found[1]} IN IP4 {address}" if isinstance(address, IPv4Address) else ""
+        if self.address and address.version == self.address.version:
+            return f"{found[1]} {_in(address)}"
+        return ""
 
-    def written(self, elsewhere: IPv4Address) -> str:
+    def written(self, elsewhere: Literal) -> str:
         """With port 0 where it is not open; `elsewhere` is an address of the description's."""
         declined = DECLINED if self.declines else ""
         if not self.opens:
             formats = [one for one in self.formats if _FORMAT.fullmatch(one)][:CLOSED_FORMATS] or ["0"]
             line = f"m={self.kind} 0 {self.transport} {' '.join(formats)}"
-            return _lines(line, f"c=IN IP4 {elsewhere}", declined)
+            return _lines(line, f"c={_in(elsewhere)}", declined)
+        assert self.address is not None
         types = self.payload_types
         return _lines(
             f"m=audio {self.port} {self.transport} {' '.join(types)}",
-            f"c=IN IP4 {self.address}",
+            f"c={_in(self.address)}",
             *(f"a=rtpmap:{one} {self.maps[one]}" for one in types if int(one) >= FIRST_DYNAMIC),
             *(f"a=fmtp:{one} {self.parameters[one]}" for one in types if one in self.parameters),
             f"a=rtcp:{self.rtcp}" if self.rtcp else "",
@@ -184,28 +199,29 @@ class _Session:
 
     def written(self) -> bytes:
         elsewhere = next(one.address for one in self.media if one.opens)
-        assert isinstance(elsewhere, IPv4Address)
+        assert elsewhere is not None
         attributes = (f"a={one}" for one in list(self.attributes)[:ATTRIBUTES])
         head = _lines(*HEAD, *attributes, DECLINED if self.declines else "")
         return (head + "".join(one.written(elsewhere) for one in self.media)).encode("ascii")
 
 
-def described(parts: Iterable[bytes], codecs: Container[str]) -> Described:
+def described(parts: Iterable[bytes], codecs: Container[str], families: Families = IPV4) -> Described:
     """The text for the library, for each part of a message that is SDP. Raises NotAcceptable.
 
-    `codecs`: names of ours, in capitals.
+    `codecs`: names of ours, in capitals; `families`: the versions of IP that our media speak.
     """
-    read = [_read(part, codecs) for part in parts]
+    read = [_read(part, codecs, families) for part in parts]
     lines = [line for session in read for line in enumerate(session.media)]
     return Described(
         tuple(one.written() for one in read),
         max((one.audio for one in read), default=0),
         frozenset(at for at, one in lines if one.opens),
         frozenset(at for at, one in lines if one.kind != "audio"),
+        frozenset(at for at, one in lines if one.opens and isinstance(one.address, IPv6Address)),
     )
 
 
-def _read(part: bytes, codecs: Container[str]) -> _Session:
+def _read(part: bytes, codecs: Container[str], families: Families) -> _Session:
     """Raises NotAcceptable."""
     session = _Session()
     for line in filter(None, re.split(r"[\r\n]+", part.decode("latin-1"))):
@@ -221,21 +237,22 @@ def _read(part: bytes, codecs: Container[str]) -> _Session:
             case "a", value:
                 last.attribute(value)
             case "m", value:
-                session.media.append(_media(value, session.address, codecs))
+                session.media.append(_media(value, session.address, codecs, families))
     if any(one.port and one.address is None for one in session.media):
         raise NotAcceptable(ADDRESS, "a media line without c=")
     if not session.audio:
-        raise NotAcceptable(NO_MEDIA, "no audio by RTP over IPv4 in a codec of ours")
+        over = " or ".join(f"IPv{one}" for one in sorted(families))
+        raise NotAcceptable(NO_MEDIA, f"no audio by RTP over {over} in a codec of ours")
     if len(session.media) > LINES or session.audio > AUDIO_LINES:
         raise NotAcceptable(OTHER, f"more than {LINES} media lines, or {AUDIO_LINES} of audio")
     return session
 
 
-def _media(value: str, address: Literal | None, codecs: Container[str]) -> _Media:
+def _media(value: str, address: Literal | None, codecs: Container[str], families: Families) -> _Media:
     found = _MEDIA.fullmatch(value.strip())
     if not found or int(found[2]) > LAST_PORT:
         raise NotAcceptable(UNREADABLE, "a media line cannot be read")
-    return _Media(found[1], int(found[2]), found[3], found[4].split(), address, codecs)
+    return _Media(found[1], int(found[2]), found[3], found[4].split(), address, codecs, families)
 
 
 def _address(value: str, of: str) -> Literal:
@@ -246,6 +263,11 @@ def _address(value: str, of: str) -> Literal:
         except AddressValueError:
             pass  # a name, which is said below
     raise NotAcceptable(ADDRESS, f"the address in {of} is no literal")
+
+
+def _in(address: Literal) -> str:
+    """As it stands behind `c=` (RFC 8866 section 5.7)."""
+    return f"IN IP{address.version} {address}"
 
 
 def _lines(*lines: str) -> str:

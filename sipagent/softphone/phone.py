@@ -37,6 +37,7 @@ from sipagent.softphone.sip import (
     Message,
     address_of,
     parameter,
+    place,
     routes_of,
     sdp,
     uri_of,
@@ -396,9 +397,8 @@ class Call:
         return address_of(uri_of(self._routes[0]) if self._routes else self.target)
 
     def _request(self, method: str, number: int, headers: Headers = (), body: bytes = b"") -> Message:
-        ip, port = self.phone.address
         fixed = [
-            ("Via", f"SIP/2.0/UDP {ip}:{port};rport;branch=z9hG4bK{secrets.token_hex(8)}"),
+            ("Via", f"SIP/2.0/UDP {place(self.phone.address)};rport;branch=z9hG4bK{secrets.token_hex(8)}"),
             ("Max-Forwards", "70"), *(("Route", one) for one in self._routes),
             ("From", self.local), ("To", self.remote), ("Call-ID", self.call_id),
             ("CSeq", f"{number} {method}"),
@@ -435,7 +435,10 @@ class Answering:
 
 
 class Phone:
-    """One SIP address on one UDP port. `user` is a number or an extension; `display` the name shown."""
+    """One SIP address on one UDP port. `user` is a number or an extension; `display` the name shown.
+
+    `media_ip`: where its RTP comes to, if not there, too.
+    """
 
     def __init__(
         self,
@@ -448,7 +451,9 @@ class Phone:
         codecs: tuple[int, ...] = (8, 0),
         event_type: int | None = 101,
         phase_ms: float = 0,
+        media_ip: str = "",
     ) -> None:
+        self.media_ip = media_ip or ip
         self.loop, self.user, self.display = loop, user, display
         self.codecs, self.event_type, self.phase_ms = codecs, event_type, phase_ms
         self.answer = Answering()
@@ -463,9 +468,9 @@ class Phone:
         self.calls: list[Call] = []
         self.malformed = 0
         self._taken = 0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((ip, port))
-        self.address: tuple[str, int] = self._socket.getsockname()
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._client: dict[tuple[str, str], Transaction] = {}
         self._served: dict[tuple[str, str], Message] = {}
         self._repeats: dict[str, Timer] = {}  # final answers to INVITE, until the ACK, by Call-ID and CSeq
@@ -479,7 +484,7 @@ class Phone:
 
     @property
     def uri(self) -> str:
-        return f"sip:{self.user}@{self.address[0]}:{self.address[1]}"
+        return f"sip:{self.user}@{place(self.address)}"
 
     @property
     def closed(self) -> bool:
@@ -551,7 +556,7 @@ class Phone:
                 self._socket.close()
 
     def new_rtp(self) -> RtpEnd:
-        end = RtpEnd(self.loop, self.address[0], phase_ms=self.phase_ms)
+        end = RtpEnd(self.loop, self.media_ip, phase_ms=self.phase_ms)
         if self.sound:
             end.play(self.sound())
         return end

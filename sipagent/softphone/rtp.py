@@ -161,7 +161,7 @@ class RtpEnd:
         self.lose: Callable[[int], bool] = lambda _: False  # by running number: packets lost on the way
         self._overlays: list[tuple[int, SoundSource, int]] = []  # due, sound, frames left
         self._socket, self._rtcp = _port_pair(ip)
-        self.address: tuple[str, int] = self._socket.getsockname()
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._to: tuple[str, int] | None = None
         self._timer: Timer | None = None
         self._phase_ns = int(phase_ms * 1_000_000)
@@ -351,8 +351,8 @@ class ReceivedSound:
 def _port_pair(ip: str) -> tuple[socket.socket, socket.socket]:
     """An even port and the next one (RFC 3550, 11), both free."""
     for _ in range(100):
-        rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        rtcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        rtp, rtcp = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
         rtp.bind((ip, 0))
         port = rtp.getsockname()[1]
         try:

@@ -92,11 +92,17 @@ def uri_of(value: str) -> str:
 
 
 def address_of(uri: str) -> tuple[str, int]:
-    """Host and port of a SIP URI; an IPv4 address, as a softphone asks no DNS."""
-    found = re.match(r"sips?:(?:[^@]*@)?([0-9.]+|localhost)(?::(\d+))?", uri)
+    """Host and port of a SIP URI; the host is an address, as a softphone asks no DNS."""
+    found = re.match(r"sips?:(?:[^@]*@)?(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+|localhost))(?::(\d+))?", uri)
     if not found:
-        raise ValueError(f"no IPv4 address in {uri!r}")
-    return found[1].replace("localhost", "127.0.0.1"), int(found[2] or 5060)
+        raise ValueError(f"no address in {uri!r}")
+    return found[1] or found[2].replace("localhost", "127.0.0.1"), int(found[3] or 5060)
+
+
+def place(address: tuple[str, int]) -> str:
+    """An address and its port as they stand in a URI or a Via."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def routes_of(message: Message) -> list[str]:
@@ -118,7 +124,7 @@ class Media:
         """None where there is no audio, or its port is 0."""
         text = body.decode("utf-8", "replace").replace("\r\n", "\n")
         audio = re.search(r"^m=audio (\d+) \S+ ([\d ]+)", text, re.M)
-        where = re.findall(r"^c=IN IP4 ([\d.]+)", text, re.M)
+        where = re.findall(r"^c=IN IP[46] ([\da-fA-F.:]+)", text, re.M)
         if not audio or not where or audio[1] == "0":
             return None
         event = re.search(r"^a=rtpmap:(\d+) telephone-event/8000", text, re.M | re.I)
@@ -139,9 +145,10 @@ def sdp(
     """An offer or answer with one audio stream."""
     names = {number: name for name, number in PAYLOAD_TYPES.items()}
     kinds = list(payload_types)
+    here = f"IN IP{6 if ':' in address[0] else 4} {address[0]}"
     shown = [str(k) for k in kinds] + ([str(event_type)] if event_type else [])
     lines = [
-        "v=0", f"o=- 1000 {version} IN IP4 {address[0]}", "s=-", f"c=IN IP4 {address[0]}", "t=0 0",
+        "v=0", f"o=- 1000 {version} {here}", "s=-", f"c={here}", "t=0 0",
         f"m=audio {address[1]} RTP/AVP {' '.join(shown)}", *(f"a=rtpmap:{k} {names[k]}/8000" for k in kinds),
     ]  # fmt: skip
     if event_type:

@@ -16,7 +16,8 @@ class Stranger:
     """One UDP socket. `ssrc` may be that of the party that it wants to be taken for."""
 
     def __init__(self, ip: str = "127.0.0.1", ssrc: int = 0xBAD) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.bind((ip, 0))
         self._socket.setblocking(False)
         self.ssrc = ssrc
