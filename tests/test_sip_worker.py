@@ -12,7 +12,7 @@ import pytest
 from retention.records import Status
 from sipagent.agent.board import BoardLost, OperatorsOffered
 from sipagent.agent.figures import Telling
-from sipagent.edge.plan import new_tokens
+from sipagent.edge.plan import MediaAddresses, new_tokens
 from sipagent.service.children import Alive, CallerRefused, Drain, Reload, WorkerSpec
 from sipagent.service.worker import (
     PULSE_S,
@@ -46,7 +46,15 @@ class Woken(FakeEngine):
 
 def spec(tmp_path: Path, text: str = SMALL) -> WorkerSpec:
     return WorkerSpec(
-        *(3, ("127.0.0.1", 16005), EDGE, TOKENS, "192.0.2.9", (20000, 20031), 32),
+        *(
+            3,
+            ("127.0.0.1", 16005),
+            EDGE,
+            TOKENS,
+            MediaAddresses("192.0.2.9", "203.0.113.7"),
+            (20000, 20031),
+            32,
+        ),
         config=read(text, tmp_path / "config.toml"),
         rules=RULES,
         log_json=True,

@@ -134,10 +134,10 @@ def test_each_worker_has_ports_of_its_own_and_leaves_by_the_edge(
     assert {target for _, target, _ in started} == {"sipagent.service.worker:work"}
     assert [spec.listen for spec in posts] == [("127.0.0.1", port) for port in (16002, 16003, 16004)]
     assert [spec.rtp_ports for spec in posts] == [(20000, 20031), (20032, 20063), (20064, 20095)]
-    common = {(spec.edge, spec.media_address, spec.rules.calls) for spec in posts}
+    common = {(spec.edge, spec.media.media_address, spec.rules.calls) for spec in posts}
     assert common == {("sip:127.0.0.1:16000;lr", "127.0.0.1", 2)}
     elsewhere = specs(with_keys("trunk", 'listen = "127.0.0.5:5060"', FIVE), where)
-    assert {spec.media_address for spec in started.workers_of(elsewhere)} == {"127.0.0.5"}
+    assert {spec.media.media_address for spec in started.workers_of(elsewhere)} == {"127.0.0.5"}
 
 
 def test_the_account_is_a_child_of_its_own_where_there_is_a_registrar(where: Path, started: Started) -> None:

@@ -22,7 +22,6 @@ from sipagent.config.identity import MAX_FORWARDS
 from sipagent.config.layout import FEWEST
 from sipagent.config.types import Network
 from sipagent.edge.plan import HOP_HEADER
-from sipagent.sip.session_description import Families
 
 Side = Literal["trunk", "operators"]
 Headers = tuple[tuple[str, str], ...]
@@ -232,7 +231,7 @@ class EngineSettings:
     sip_peer: tuple[str, int] | None = None
 
     @property
-    def families(self) -> Families:
+    def families(self) -> frozenset[int]:
         """The versions of IP that its media speak."""
         return frozenset([4] * self.media_ipv4 + [6] * bool(self.media_ipv6))
 

@@ -195,13 +195,20 @@ def _ports(config: Config) -> Iterator[Complaint]:
         elif shared == trunk.listen.host or (":" in shared) != (":" in trunk.listen.host):
             problem = Reason("'{0}' is that of trunk.listen, or of another kind", shared)
             yield Complaint("trunk.shared_address", problem, "another address, as IPv4 or IPv6 as that one")
+    if trunk.listen_ipv6 and ":" in trunk.listen.host:
+        problem = Reason("'{0}' is IPv6 already", trunk.listen)
+        yield Complaint("trunk.listen", problem, "an IPv4 address, beside trunk.listen_ipv6")
+    if ":" in trunk.listen.host and ":" not in (shown := trunk.public_address or trunk.listen.host):
+        problem = Reason("'{0}' is no IPv6 address, where trunk.listen is one", shown)
+        yield Complaint("trunk.public_address", problem, "an IPv6 address, or none")
     listens: dict[str, HostPort | None] = {
         "trunk.listen": trunk.listen,
+        "trunk.listen_ipv6": trunk.listen_ipv6,
         "metrics.listen": config.metrics.listen,
         "edge.tls_listen": edge.tls_listen,
         "web.listen": config.web.listen,
     }
-    apart = [("edge.tls_listen", "trunk.listen")]
+    apart = [("edge.tls_listen", "trunk.listen"), ("edge.tls_listen", "trunk.listen_ipv6")]
     apart += [("metrics.listen", "trunk.listen")] * (trunk.transport == "tcp")
     apart += [("web.listen", "trunk.listen")] * (trunk.transport != "udp")
     apart += [("web.listen", "metrics.listen"), ("web.listen", "edge.tls_listen")]
@@ -210,8 +217,8 @@ def _ports(config: Config) -> Iterator[Complaint]:
         if mine and taken and mine.port == taken.port:
             yield Complaint(key, Reason("'{0}' has the port of {1}", mine, other), "another port")
     for key, ports, others in (
-        ("trunk.rtp_ports", trunk.rtp_ports, ("trunk.listen",)),
-        ("edge.worker_ports", edge.worker_ports, ("trunk.listen", "edge.tls_listen")),
+        ("trunk.rtp_ports", trunk.rtp_ports, ("trunk.listen", "trunk.listen_ipv6")),
+        ("edge.worker_ports", edge.worker_ports, ("trunk.listen", "trunk.listen_ipv6", "edge.tls_listen")),
     ):
         for other in others:
             if (taken := listens[other]) and ports.first <= taken.port <= ports.last:

@@ -123,6 +123,12 @@ class TrunkTable(CredentialsTable):
     public_address: Annotated[str | None, optional(types.host)] = key(
         "a host name or an IP address; empty: that of listen", None
     )
+    listen_ipv6: Annotated[types.HostPort | None, optional(types.listen_ipv6)] = key(
+        "[address]:port of IPv6 such as [::]:5060, beside an IPv4 address in listen; empty: none", None
+    )
+    public_address_ipv6: Annotated[str | None, optional(types.address_ipv6)] = key(
+        "an IPv6 address; empty: that of listen_ipv6", None
+    )
     shared_address: Annotated[str | None, optional(types.address)] = key(
         "an IP address that moves between hosts; empty: none", None
     )

@@ -211,6 +211,21 @@ def listen(value: object) -> HostPort:
     return HostPort(str(_ip(found[1] or found[2])), _port(found[3]))
 
 
+def listen_ipv6(value: object) -> HostPort:
+    """Take `[address]:port`, of IPv6."""
+    found = listen(value)
+    if ":" not in found.host:
+        raise ValueError("is not an address of IPv6")
+    return found
+
+
+def address_ipv6(value: object) -> str:
+    """Take an IPv6 address, without brackets."""
+    if ":" not in (found := address(value)):
+        raise ValueError("is not an address of IPv6")
+    return found
+
+
 def port_range(value: object) -> PortRange:
     """Take `first-last` with an even first port."""
     found = re.fullmatch(r"(\d{1,5})-(\d{1,5})", required_text(value), re.ASCII)

@@ -19,7 +19,7 @@ from pathlib import Path
 from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.load import HostPort
 from sipagent.config.types import Network
-from sipagent.edge.plan import GIVEN_UP, HOP_HEADER, LATE, HopTokens, Plan
+from sipagent.edge.plan import GIVEN_UP, HOP_HEADER, LATE, Face, HopTokens, Plan
 
 WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -157,7 +157,20 @@ def _head(plan: Plan) -> list[str]:
     if plan.shared:
         lines += ["#!define WITH_SHARED_ADDRESS", "ip_free_bind=yes", *_shared(plan)]
     lines += [f'listen=udp:{plan.inner} name "inner"', f'alias="{plan.advertised}:{plan.listen.port}"']
+    if plan.ipv6:
+        lines += ["dns_try_ipv6=yes", *_ipv6(plan, plan.ipv6)]
     return lines
+
+
+def _ipv6(plan: Plan, face: Face) -> list[str]:
+    """Write the sockets of the second version of IP: Kamailio chooses by the family of where it sends."""
+    lines = [_socket("udp", face.listen, face.advertised)]
+    if plan.transport != "tls":
+        lines.append(_socket("tcp", face.listen, face.advertised))
+    if plan.tls:
+        port = face.listen.port if plan.transport == "tls" else plan.tls.listen.port
+        lines.append(_socket("tls", HostPort(face.listen.host, port), face.advertised))
+    return [*lines, f'alias="{face.shown}"']
 
 
 def _shared(plan: Plan) -> list[str]:
@@ -201,6 +214,7 @@ def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
         "PATH": plan.path,
         "REGISTRAR": plan.registrar,
         "OWN_ADDRESS": ipaddress.ip_address(plan.addresses.own),
+        "OWN_IPV6": ipaddress.ip_address(plan.addresses.own_ipv6 or plan.addresses.own),
         "GIVEN_UP": GIVEN_UP,
         "LATE": LATE,
         "TOKEN_HEADER": HOP_HEADER,

@@ -16,6 +16,7 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from retention.texts import Reason
 from sipagent.config.errors import counted
@@ -63,11 +64,23 @@ BEFORE_WORKERS = 2  # ports of `edge.worker_ports`: the edge's inner one, then t
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """The addresses behind names. `own`: of this machine, as the trunk sees it; `trunk`: who may call;
-    `operators`: their PBX, which is trusted within dialogs that the edge has forgotten."""
+    `operators`: their PBX, which is trusted within dialogs that the edge has forgotten; `own_ipv6`: empty
+    without `trunk.listen_ipv6`; `registrar`: empty where nothing registers."""
 
     own: str
     trunk: tuple[Network, ...]
     operators: tuple[Network, ...] = ()
+    own_ipv6: str = ""
+    registrar: tuple[Network, ...] = ()
+
+
+class MediaAddresses(NamedTuple):
+    """Where RTP is heard, and how others see that: as in `EngineSettings`."""
+
+    media_address: str
+    public_address: str
+    media_ipv4: bool = True
+    media_ipv6: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +103,27 @@ class Identities:
     fresh_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class Face:
+    """Where the network reaches the edge over one version of IP, and what the network calls that address."""
+
+    listen: HostPort
+    advertised: str
+
+    @property
+    def shown(self) -> HostPort:
+        return HostPort(self.advertised, self.listen.port)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The edge's settings; `calls` may be less than its workers could carry.
 
     `listen` is where the network reaches it, `advertised` what the network calls it (behind NAT another
     address); `shared`, empty for none, is an address that this host has at times: calls may come there, and
-    from their answer on they are at `advertised`, so that they stay when that address moves. `registrar` is
-    empty if nothing registers, else the target of REGISTER, and `user` the registered user.
+    from their answer on they are at `advertised`, so that they stay when that address moves. `ipv6`: where it
+    is reached over IPv6, if `listen` is IPv4. `registrar` is empty if nothing registers, else the target of
+    REGISTER, and `user` the registered user.
     """
 
     workers: int
@@ -116,6 +142,7 @@ class Plan:
     full_status: int
     shared: str = ""
     identities: Identities | None = None
+    ipv6: Face | None = None
 
     @property
     def inner(self) -> HostPort:
@@ -155,6 +182,8 @@ class Plan:
     @property
     def _called(self) -> str:
         """The contact to which the registrar is to send calls."""
+        if self.ipv6 and _is_ipv6(self.addresses.registrar):
+            return str(self.ipv6.shown)
         return str(HostPort(self.shared or self.advertised, self.listen.port))
 
     @property
@@ -173,6 +202,7 @@ def needs_edge(config: Config, limits: EngineLimits) -> bool:
     trunk = config.trunk
     alone = trunk.listen.is_loopback and trunk.transport != "tls" and config.edge.tls_listen is None
     alone = alone and trunk.shared_address is None and not trunk.verify_identity
+    alone = alone and not trunk.listen_ipv6 and ":" not in trunk.listen.host  # an engine signals over IPv4
     return not alone or config.capacity.calls > calls_alone(config, limits)
 
 
@@ -208,6 +238,7 @@ def plan(config: Config, limits: EngineLimits, addresses: Addresses) -> Plan:
         full_status=config.capacity.full_status,
         shared=trunk.shared_address or "",
         identities=_identities(config),
+        ipv6=_face_ipv6(config, addresses),
     )
 
 
@@ -216,6 +247,20 @@ def _identities(config: Config) -> Identities | None:
     if not trunk.verify_identity:
         return None
     return Identities(config.places.edge / "certificates", trunk.identity_roots, trunk.identity_fresh_s)
+
+
+def _face_ipv6(config: Config, addresses: Addresses) -> Face | None:
+    listen, public = config.trunk.listen_ipv6, config.trunk.public_address_ipv6
+    return Face(listen, public or addresses.own_ipv6) if listen else None
+
+
+def media_addresses(config: Config, addresses: Addresses) -> MediaAddresses:
+    """Where a worker receives RTP: over the versions of IP that are listened on."""
+    trunk, public = config.trunk, config.trunk.public_address or ""
+    if ":" in trunk.listen.host:
+        return MediaAddresses(LOOPBACK, "", media_ipv4=False, media_ipv6=(addresses.own, public))
+    both = (addresses.own_ipv6, trunk.public_address_ipv6 or "") if trunk.listen_ipv6 else None
+    return MediaAddresses(addresses.own, public, media_ipv6=both)
 
 
 def _tls(config: Config) -> Tls | None:
@@ -237,13 +282,20 @@ def _registrar(config: Config) -> str:
     return f"sip:{where}" if transport == "udp" else f"sip:{where};transport={transport}"
 
 
-SOMEWHERE = "192.0.2.1"  # RFC 5737: reached by the default route
+SOMEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}  # RFC 5737, RFC 3849: reached by the default route
 
 
 def addresses(config: Config, trunk: tuple[Network, ...]) -> Addresses:
     """Look up the operators' PBX, and which address of ours they see; `trunk`: the sources that may call."""
     operators = {network for host in pbx_hosts(config) for network in looked_up(host)}
-    return Addresses(_own(config, trunk), trunk, tuple(sorted(operators, key=str)))
+    listen, ipv6, registrar = config.trunk.listen, config.trunk.listen_ipv6, config.trunk.registrar
+    return Addresses(
+        _own(listen.host, trunk),
+        trunk,
+        tuple(sorted(operators, key=str)),
+        _own(ipv6.host, trunk) if ipv6 else "",
+        looked_up(uri_host(registrar)[0]) if registrar else (),
+    )
 
 
 def pbx_hosts(config: Config) -> frozenset[str]:
@@ -272,13 +324,17 @@ def is_local(address: str) -> bool:
     return True
 
 
-def _own(config: Config, trunk: tuple[Network, ...]) -> str:
-    """Give the address for calls: that of `listen`, or if that is any, the one towards the trunk."""
-    listen = config.trunk.listen.host
+def _is_ipv6(networks: tuple[Network, ...]) -> bool:
+    """Whether a host has no other addresses than of IPv6."""
+    return {one.version for one in networks} == {6}
+
+
+def _own(listen: str, trunk: tuple[Network, ...]) -> str:
+    """Give the address for calls: that which is listened on, or if that is any, the one towards the trunk."""
     if not ipaddress.ip_address(listen).is_unspecified:
         return listen
     version = ipaddress.ip_address(listen).version
-    towards = next((str(one.network_address) for one in trunk if one.version == version), SOMEWHERE)
+    towards = next((str(one.network_address) for one in trunk if one.version == version), SOMEWHERE[version])
     family = socket.AF_INET6 if version == 6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as asking:
         try:

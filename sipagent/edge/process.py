@@ -68,7 +68,8 @@ class EdgeProcess:
         self._over = threading.Event()
         self._said: list[str] = []
         self._starting = self._ending = False
-        self._ports = HeldPorts((plan.listen, plan.inner), plan.shared)
+        ipv6 = (plan.ipv6.listen,) if plan.ipv6 else ()
+        self._ports = HeldPorts((plan.listen, plan.inner, *ipv6), plan.shared)
         self.lines = 0  # lines of its log after its starts, in total
         self.sentinel = -1  # readable once the process has died (pidfd_open(2))
 
@@ -295,6 +296,8 @@ class HeldPorts:
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
             held = socket.socket(family, socket.SOCK_DGRAM)
             self._sockets.append(held)
+            if family == socket.AF_INET6:
+                held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # beside IPv4's
             if address in self._shared:
                 held.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
             try:
@@ -309,7 +312,8 @@ class HeldPorts:
         """End the sharing; raises OSError if another program already shares one."""
         for address, held in zip((*self._addresses, *self._shared), self._sockets, strict=True):
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-            if len([*sharing(address)]) > OURS:
+            ours = [one for one in self._addresses if one == address or _takes(one, address)]
+            if len([*sharing(address)]) > OURS * len(ours or self._shared):
                 raise OSError(Reason("{0}: another program has bound it, too", address))
             if address in self._addresses:  # else another host may have it just now
                 self._hears_nothing(address, held)
@@ -334,14 +338,19 @@ class HeldPorts:
 
 def sharing(address: HostPort) -> Iterator[str]:
     """The local addresses of all UDP sockets that datagrams to `address` may be given to."""
-    wanted = ipaddress.ip_address(address.host)
     for version, table in UDP_TABLES.items():
         for row in table.read_text(encoding="ascii").splitlines()[1:] if table.exists() else ():
             host, _, port = row.split()[1].partition(":")
-            bound = _address(host)
-            same_kind = bound.version == wanted.version and (bound == wanted or wanted.is_unspecified)
-            if int(port, 16) == address.port and (same_kind or bound.is_unspecified):
-                yield f"{bound} (IPv{version})"
+            bound = HostPort(str(_address(host)), int(port, 16))
+            if bound == address or _takes(bound, address):
+                yield f"{bound.host} (IPv{version})"
+
+
+def _takes(bound: HostPort, address: HostPort) -> bool:
+    """Whether a socket may get what is sent there: one of `::` may be of IPv4, too."""
+    ours, wanted = ipaddress.ip_address(bound.host), ipaddress.ip_address(address.host)
+    same = ours.version == wanted.version and (wanted.is_unspecified or ours.is_unspecified)
+    return bound.port == address.port and (same or (ours.version == 6 and ours.is_unspecified))
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -28,7 +28,7 @@ from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables import folder_name
 from sipagent.config.types import HostPort
 from sipagent.edge.files import kept_tokens, places
-from sipagent.edge.plan import BEFORE_WORKERS, Addresses, Plan, addresses
+from sipagent.edge.plan import BEFORE_WORKERS, Addresses, Plan, addresses, media_addresses
 from sipagent.edge.process import EdgeProcess
 from sipagent.enrol import flow as f
 from sipagent.enrol.keeping import Colleague, TakenSaying, is_kept, keep
@@ -323,7 +323,7 @@ def engine_settings(
     return replace(
         alone,
         listen=front.plan.worker(0),
-        media_address=found.own,
+        **media_addresses(config, found)._asdict(),
         outbound_proxies=(front.plan.proxy,),
         hop_token=tokens.from_edge,
         way_out_token=tokens.to_edge,

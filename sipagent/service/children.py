@@ -46,7 +46,7 @@ from sipagent.agent.engine import RealmLearnt
 from sipagent.agent.figures import Figures
 from sipagent.config.layout import FEWEST, EngineLimits
 from sipagent.config.load import Config, uri_host
-from sipagent.edge.plan import HopTokens
+from sipagent.edge.plan import HopTokens, MediaAddresses
 from sipagent.service.remote_detector import DetectorAddress
 
 LONG = 32  # bytes; the path of a socket has at most 107 (unix(7)), including the names of two more folders
@@ -139,7 +139,7 @@ class WorkerSpec:
     """A worker and its addresses. `rules.calls` is how many calls it takes at a time.
 
     `listen`: where it receives SIP, host and port; `edge`: the SIP URI for all that it sends and receives;
-    `tokens`: the secrets by which they know each other; `media_address`: where it receives RTP, on the UDP
+    `tokens`: the secrets by which they know each other; `media`: where it receives RTP, on the UDP
     ports from the first to the last of `rtp_ports`; `players`: how many sounds its engine plays at once.
     `refused`: receipts of callers whose refusal was the last message of its predecessor. `detector`: the
     one to ask about speech; None: no detector.
@@ -149,7 +149,7 @@ class WorkerSpec:
     listen: tuple[str, int]
     edge: str
     tokens: HopTokens
-    media_address: str
+    media: MediaAddresses
     rtp_ports: tuple[int, int]
     players: int
     config: Config

@@ -164,6 +164,7 @@ LISTENED_FOR = (
 
 ALWAYS: Mapping[str, str] = {
     **dict.fromkeys(("trunk.listen", "trunk.transport", "trunk.rtp_ports", "trunk.public_address"), BOUND),
+    **dict.fromkeys(("trunk.listen_ipv6", "trunk.public_address_ipv6"), BOUND),
     **dict.fromkeys(("trunk.shared_address", "edge.tls_listen", "metrics.listen"), BOUND),
     **dict.fromkeys(("trunk.codecs", "trunk.srtp", "capacity.media_timeout_s"), BEGUN),
     "capacity.calls_per_process": BEGUN,

@@ -220,7 +220,7 @@ def settings(spec: WorkerSpec, agent: Agent, send: Callable[[RealmLearnt], None]
         report=report,
         listen=spec.listen,
         transport="udp",
-        media_address=spec.media_address,
+        **spec.media._asdict(),
         rtp_ports=spec.rtp_ports,
         calls=spec.rules.calls,
         players=spec.players,
