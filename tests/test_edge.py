@@ -36,7 +36,17 @@ from sipagent.edge.files import (
     remove_socket,
     write_files,
 )
-from sipagent.edge.plan import Addresses, HopTokens, Plan, Tls, is_local, needs_edge, new_tokens, plan
+from sipagent.edge.plan import (
+    Addresses,
+    HopTokens,
+    Plan,
+    Tls,
+    is_local,
+    media_addresses,
+    needs_edge,
+    new_tokens,
+    plan,
+)
 from sipagent.edge.process import EdgeElsewhere, HeldPorts
 from sipagent.edge.rpc import RejectedCall, given, rejected
 from sipagent.service.edge import EdgeCare
@@ -103,6 +113,8 @@ def test_each_worker_has_a_port_of_its_own_after_the_edge_and_the_account() -> N
         ("trunk", 'transport = "tls"\nlisten = "127.0.0.1:5061"', True),
         ("edge", 'tls_listen = "127.0.0.1:5061"', True),
         ("trunk", 'shared_address = "127.0.0.9"', True),
+        ("trunk", 'listen = "[::1]:5060"', True),
+        ("trunk", 'listen_ipv6 = "[::1]:5060"', True),
         ("capacity", "calls = 2", True),
         ("capacity", "calls = 1", False),
     ],
@@ -150,10 +162,22 @@ def test_an_address_that_moves_takes_calls_and_what_follows_stays() -> None:
          "trunk.shared_address: '192.0.2.10' is that of trunk.listen, or of another kind; accepted: another"),
         ("trunk", 'listen = "[::1]:5060"\nshared_address = "192.0.2.10"',
          "trunk.shared_address: '192.0.2.10' is that of trunk.listen, or of another kind"),
+        ("trunk", 'listen_ipv6 = "0.0.0.0:5060"', "trunk.listen_ipv6: '0.0.0.0:5060' is not an address"),
+        ("trunk", 'public_address_ipv6 = "192.0.2.1"', "trunk.public_address_ipv6: '192.0.2.1' is not an"),
+        ("trunk", 'listen = "[::]:5060"\nlisten_ipv6 = "[::1]:5060"',
+         "trunk.listen: '[::]:5060' is IPv6 already; accepted: an IPv4 address, beside trunk.listen_ipv6"),
+        ("trunk", 'listen = "[::]:5060"\npublic_address = "sip.example.net"',
+         "trunk.public_address: 'sip.example.net' is no IPv6 address, where trunk.listen is one; accepted:"),
+        ("trunk", 'listen_ipv6 = "[::]:10010"',
+         "trunk.rtp_ports: '10000-10999' holds the port of trunk.listen_ipv6"),
         ("edge", 'tls_listen = "localhost:5061"', "edge.tls_listen: 'localhost:5061' is not an IP address"),
         ("edge", 'certificate = "e.pem"', "edge.certificate: given without edge.private_key; accepted: both"),
         ("edge", 'private_key = "e.key"', "edge.private_key: given without edge.certificate; accepted: both"),
         ("edge", 'tls_listen = "0.0.0.0:5061"', "edge.tls_listen: means TLS, and there is no certificate"),
+        ("trunk", 'srtp = "required"',
+         "trunk.srtp: 'required' sends its keys in clear with trunk.transport udp; accepted: trunk.transpo"),
+        ("operators", 'srtp = "required"',
+         "operators.srtp: 'required' sends its keys in clear: not every phone is called by TLS"),
         ("trunk", 'transport = "tls"', "trunk.transport: means TLS, and there is no certificate"),
         ("operators", 'extensions = ["sip:201@pbx.example.net;transport=tls"]',
          "operators.extensions: asks for TLS, which nothing here speaks; accepted: edge.tls_listen"),
@@ -186,6 +210,32 @@ def test_the_edge_says_where_the_network_reaches_it() -> None:
     v6 = replace(planned(), listen=HostPort("::", 5060), advertised="2001:db8::7")
     assert "listen=udp:[::]:5060 advertise [2001:db8::7]:5060" in written(v6)
     assert '"mask_ip", "[2001:db8::7]"' in written(v6)
+
+
+def test_both_versions_of_ip_have_the_same_sockets() -> None:
+    """A registrar of IPv6 alone is given that address; media are heard over both, or over IPv6 alone."""
+    keys = 'listen_ipv6 = "[::]:5062"\nregistrar = "sip:trunk.example.net"'
+    config = read(
+        with_keys("trunk", keys, with_keys("edge", f'tls_listen = "0.0.0.0:5061"\n{CERTIFIED}', CONTRACT))
+    )
+    found = replace(ADDRESSES, own_ipv6="2001:db8::7")
+    made = plan(config, WHEEL, found)
+    lines = written(made).splitlines()
+    for line in (
+        "listen=udp:[::]:5062 advertise [2001:db8::7]:5062",
+        "listen=tcp:[::]:5062 advertise [2001:db8::7]:5062",
+        "listen=tls:[::]:5061 advertise [2001:db8::7]:5061", 'alias="[2001:db8::7]:5062"', "dns_try_ipv6=yes",
+    ):  # fmt: skip
+        assert line in lines
+    assert '$var(host) == "198.51.100.7" || $var(host) == "2001:db8::7"' in written(made)
+    assert made.contact == "sip:agent@198.51.100.7:5060"
+    assert (
+        plan(config, WHEEL, replace(found, registrar=(TRUNK[1],))).contact == "sip:agent@[2001:db8::7]:5062"
+    )
+    assert media_addresses(config, found) == ("198.51.100.7", "", True, ("2001:db8::7", ""))
+    alone = read(with_keys("trunk", 'listen = "[::]:5060"\npublic_address = "2001:db8::9"', CONTRACT))
+    only = media_addresses(alone, replace(ADDRESSES, own="2001:db8::7"))
+    assert only == ("127.0.0.1", "", False, ("2001:db8::7", "2001:db8::9"))
 
 
 def test_tls_takes_the_place_of_tcp_on_the_trunk_or_has_a_port_of_its_own() -> None:

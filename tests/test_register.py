@@ -47,7 +47,8 @@ CHANGES = {
     "service.language": '"de"',
     "trunk.numbers": '["+33323063006", "+33323063007", "+33323063008"]',
     "trunk.transport": '"tls"',
-    "trunk.srtp": '"required"',
+    "trunk.srtp": '"optional"\ntransport = "tls"',
+    "operators.srtp": '"off"',
     "prompts.notice": '"prompts/fr/another.wav"',
     "prompts.details": '"prompts/fr/more.wav"',
     "refusal.details_digit": '"4"',
@@ -111,6 +112,7 @@ NEEDED = {
         ("cluster", 'host = "a"'),
     ),
     "operators.record_code": (("recording", 'begin = "operator"'),),
+    "operators.srtp": (("trunk", 'srtp = "optional"'),),
     "objects.endpoint": (("objects", 'url = "s3://calls"'),),
     "objects.region": (("objects", 'url = "s3://calls"'),),
     "web.trusted_proxies": (("web", IN_CLEAR),),
@@ -128,6 +130,7 @@ SILENT = {
     *("trunk.realm", "trunk.listen", "trunk.public_address", "trunk.shared_address", "trunk.rtp_ports"),
     *("trunk.allowed_sources", "trunk.media_sources", "trunk.codecs", "trunk.identity_certificates"),
     *("trunk.identity_hosts", "trunk.identity_roots", "trunk.identity_fresh_s"),
+    *("trunk.listen_ipv6", "trunk.public_address_ipv6"),
     *("hours.week", "hours.holidays", "hours.closed"),
     *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),
     *("prompts.hold_music", "prompts.please_hold", "prompts.choose", "prompts.messages"),
@@ -234,14 +237,21 @@ def test_the_words_of_another_languages_notice_have_their_own_key() -> None:
 # --- both languages ---
 
 
+def encrypted(srtp: str, text: str) -> str:
+    """With keys that nobody reads: the trunk and all phones speak TLS."""
+    by_tls = 'outbound_proxy = "sip:pbx.example.net;transport=tls"'
+    return with_keys("operators", by_tls, with_keys("trunk", f'srtp = "{srtp}"\ntransport = "tls"', text))
+
+
 def variants() -> Iterator[str]:
     """Configurations that between them say all there is to say."""
     yield COMPLETE
     for key, value in CHANGES.items():
         yield changed(key, value, with_what_it_needs(key))
-    for srtp in ("off", "optional", "required"):
-        for transport in ("udp", "tls"):
-            yield with_keys("trunk", f'srtp = "{srtp}"\ntransport = "{transport}"', COMPLETE)
+    for transport in ("udp", "tls"):
+        yield with_keys("trunk", f'srtp = "optional"\ntransport = "{transport}"', COMPLETE)
+    for srtp in ("optional", "required"):
+        yield encrypted(srtp, COMPLETE)
     yield changed("recording.share", "0.25", changed("recording.justification", '""'))
     yield changed("recording.justification", '""')
     window = changed("recording.window", CHANGES["recording.window.days"])
@@ -343,6 +353,7 @@ ALWAYS = {"fail_closed", "stopping", "pausing", "purposes", "trace", "purge", "c
 PAGE = {"logins", "page_line", "opened_by_listeners"}
 PAGELESS = changed("web.listen", '""')
 TLS = {"trunk.transport": '"tls"'}
+PHONES = {"operators.outbound_proxy": '"sip:pbx.example.net;transport=tls"'}
 STAMPED = {"retention.timestamp_ca": '"tsa.pem"', "retention.timestamp_url": '"https://tsa.example.net"'}
 BASE = {"cluster.host": '"a"', "retention.database": '"postgresql:///a"'}
 
@@ -355,8 +366,11 @@ BASE = {"cluster.host": '"a"', "retention.database": '"postgresql:///a"'}
         ({"recording.recipients": "[]"}, {"four_eyes"}),
         ({"retention.hold_grounds": "[]"}, {"sealing"}),
         ({"trunk.srtp": '"optional"', **TLS}, {"sealing", "four_eyes", "signalling"}),
-        ({"trunk.srtp": '"required"'}, {"sealing", "four_eyes"}),
-        ({"trunk.srtp": '"required"', **TLS}, {"sealing", "four_eyes", "signalling", "media"}),
+        (
+            {"trunk.srtp": '"required"', "operators.srtp": '"off"', **TLS},
+            {"sealing", "four_eyes", "signalling"},
+        ),
+        ({"trunk.srtp": '"required"', **PHONES, **TLS}, {"sealing", "four_eyes", "signalling", "media"}),
         (STAMPED, {"sealing", "four_eyes", "time_stamps"}),
     ],
 )

@@ -107,6 +107,7 @@ CHANGED = {
     **{"trunk.listen": '"127.0.0.1:5099"', "trunk.public_address": '"192.0.2.7"'},
     **{"trunk.rtp_ports": '"20000-20999"', "trunk.numbers": '["+33323063009"]'},
     **{"trunk.allowed_sources": '["192.0.2.0/24"]', "trunk.codecs": '["PCMU"]', "trunk.srtp": '"optional"'},
+    **{"trunk.listen_ipv6": '"[::1]:5060"', "operators.srtp": '"optional"'},
     **{"operators.username": '"other"', "operators.password_env": '"OTHER"', "operators.ring_s": "7"},
     **{"operators.outbound_proxy": '"sip:127.0.0.8"', "capacity.media_timeout_s": "12"},
     **{"capacity.full_status": "486", "recording.format": '"wav"'},

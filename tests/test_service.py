@@ -376,6 +376,7 @@ def test_the_engine_is_set_up_as_the_configuration_says(
     assert (settings.operators, other.operators) == (Credentials("desk", "other"), None)
     assert (settings.listen, settings.rtp_ports) == (("127.0.0.1", 5099), (20000, 20099))
     assert (settings.codecs, settings.srtp, settings.transport) == (("PCMU",), "optional", "tcp")
+    assert (settings.operators_srtp, other.operators_srtp) == ("optional", "off")
     assert (settings.registrar, settings.outbound_proxies) == ("", ("sip:pbx.example.net",))
     assert settings.media_timeout_s == 12
     assert "secret" not in repr(settings.trunk)

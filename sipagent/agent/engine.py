@@ -217,6 +217,7 @@ class EngineSettings:
     players: int = FEWEST.players
     codecs: tuple[str, ...] = ("PCMA", "PCMU")
     srtp: str = "off"
+    operators_srtp: str = "off"
     media_timeout_s: float = 30.0
     callers: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
     pbx: frozenset[str] = frozenset({"127.0.0.1"})

@@ -142,13 +142,8 @@ def _network(config: Config) -> Iterator[Finding]:
         yield warning("trunk.numbers", "empty: any number that is dialled is taken for ours")
     if trunk.registrar and not trunk.username:
         yield warning("trunk.username", "absent: hardly any registrar takes who shows no password")
-    if trunk.srtp != "off" and trunk.transport != "tls":
-        yield warning(
-            "trunk.srtp",
-            "{0}, but its keys go in clear with trunk.transport {1} (RFC 4568 section 7)",
-            trunk.srtp,
-            trunk.transport,
-        )
+    yield from _keys_in_clear(config)
+    yield from _other_family(config)
     own = uri_user(trunk.uri), uri_host(trunk.uri)[0]
     for uri in config.operators.extensions:
         host, port = uri_host(uri)
@@ -156,6 +151,35 @@ def _network(config: Config) -> Iterator[Finding]:
             yield error("operators.extensions", "{0} is the agent itself", uri)
         elif (uri_user(uri), host) == own:
             yield error("operators.extensions", "{0} is the trunk's account: the call would come back", uri)
+
+
+def _keys_in_clear(config: Config) -> Iterator[Finding]:
+    """Of SRTP: they stand in SDP."""
+    trunk, own = config.trunk, config.operators.srtp
+    if trunk.srtp != "off" and trunk.transport != "tls":
+        yield warning(
+            "trunk.srtp",
+            "{0}, but its keys go in clear with trunk.transport {1} (RFC 4568 section 7)",
+            trunk.srtp,
+            trunk.transport,
+        )
+    if own not in (None, "off") and not config.operators_by_tls:
+        yield warning(
+            "operators.srtp", "{0}, but its keys go in clear: not every phone is called by TLS", own
+        )
+
+
+def _other_family(config: Config) -> Iterator[Finding]:
+    """Who speaks a version of IP that nothing here listens on."""
+    trunk = config.trunk
+    spoken = {6 if ":" in trunk.listen.host else 4, 6 if trunk.listen_ipv6 else None}
+    for key in ("allowed_sources", "media_sources"):
+        for source in getattr(trunk, key):
+            if source.version not in spoken:
+                yield warning(f"trunk.{key}", "{0}: nothing listens on IPv{1} here", source, source.version)
+    for uri in config.operators.extensions:
+        if ":" in uri_host(uri)[0] and 6 not in spoken:
+            yield error("operators.extensions", "{0}: nothing listens on IPv{1} here", uri, 6)
 
 
 def _recording(config: Config) -> Iterator[Finding]:

@@ -379,6 +379,8 @@ def _calls(config: Config) -> Iterator[Finding]:
         yield _taken_by_agent("trunk.listen", listen, own=not config.edge.start or _runs(config))
         return
     yield _port_finding("trunk.listen", str(listen), problem)
+    if ipv6 := config.trunk.listen_ipv6:
+        yield _port_finding("trunk.listen_ipv6", str(ipv6), _bind(ipv6, _kind(transport)))
     evens = range(ports.first, ports.last, 2)
     for port in evens[:: max(1, len(evens) // PORT_SAMPLES)]:
         if problem := _bind(HostPort(listen.host, port), socket.SOCK_DGRAM):

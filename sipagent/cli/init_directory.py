@@ -89,10 +89,10 @@ BASES = {  # of a public service: what service.legal_basis says unless told othe
     "en": "task in the public interest, article 6(1)(e) GDPR",
 }
 TEMPLATE = "config.toml"
-COMMENT = re.compile(r"^((?:# )?(?:\[|[a-z_]+ = ).*? +# |# (?!\[|[a-z_]+ = ))(.+)$", re.MULTILINE)
+COMMENT = re.compile(r"^((?:# )?(?:\[|[a-z_0-9]+ = ).*? +# |# (?!\[|[a-z_0-9]+ = ))(.+)$", re.MULTILINE)
 _COLUMN = 46  # of a line's comment, where the value leaves room
 _HEADING = re.compile(r"(?:# )?\[\[?([a-z_.]+)\]")
-_COMMENTED = re.compile(r"# ([a-z_]+) = ")
+_COMMENTED = re.compile(r"# ([a-z_0-9]+) = ")
 
 
 def template() -> str:

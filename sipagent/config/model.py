@@ -38,7 +38,7 @@ from sipagent.config.tables import (
     TrunkTable,
     WebTable,
 )
-from sipagent.config.types import Known, Table, key
+from sipagent.config.types import Known, Table, is_by_tls, key
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
 
@@ -107,6 +107,18 @@ class Config(Table):
         if isinstance(self.retention.database, Path):
             return self.retention.database
         return self.base / JOURNAL if self.cluster is None else self.cluster.journal
+
+    @property
+    def operators_srtp(self) -> str:
+        """Whether operators' sound is encrypted: as the trunk's, unless they have a key of their own."""
+        return self.operators.srtp or self.trunk.srtp
+
+    @property
+    def operators_by_tls(self) -> bool:
+        """Whether each operator is called by TLS."""
+        proxy = self.operators.outbound_proxy
+        ways = (proxy,) if proxy else (*self.operators.extensions, *self.operators.transfer_targets)
+        return all(map(is_by_tls, ways))
 
     @property
     def voices(self) -> Path:

@@ -22,7 +22,7 @@ from sipagent.config.tables import (
     folder_name,
     is_here,
 )
-from sipagent.config.types import HostPort, outlasts, uri_host, uri_user
+from sipagent.config.types import HostPort, is_by_tls, outlasts, uri_host, uri_user
 
 SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
 PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are being closed
@@ -249,8 +249,14 @@ def _edge(config: Config) -> Iterator[Complaint]:
         "operators.outbound_proxy": (operators.outbound_proxy or "",),
     }
     for key, uris in asking.items():
-        if not speaks_tls and any(";transport=tls" in uri.lower() for uri in uris):
+        if not speaks_tls and any(map(is_by_tls, uris)):
             yield Complaint(key, "asks for TLS, which nothing here speaks", "edge.tls_listen with it")
+    if trunk.srtp == "required" and trunk.transport != "tls":
+        problem = Reason("'required' sends its keys in clear with trunk.transport {0}", trunk.transport)
+        yield Complaint("trunk.srtp", problem, 'trunk.transport = "tls" (RFC 4568), or "optional"')
+    if config.operators_srtp == "required" and not config.operators_by_tls:
+        problem = Reason("'required' sends its keys in clear: not every phone is called by TLS")
+        yield Complaint("operators.srtp", problem, 'transport=tls in their URIs (RFC 4568), or "optional"')
 
 
 def _languages(config: Config) -> Iterator[Complaint]:

@@ -180,6 +180,9 @@ class OperatorsTable(CredentialsTable):
     pause_code: Code = key("1 to 8 keys of a telephone such as *6", "*6")
     flag_code: Code = key("1 to 8 keys of a telephone such as *7", "*7")
     record_code: Code = key("1 to 8 keys of a telephone such as *8", "*8")
+    srtp: Literal["off", "optional", "required"] | None = key(
+        "off | optional | required; absent: as trunk.srtp", None
+    )
 
 
 class EdgeTable(Table):

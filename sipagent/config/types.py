@@ -203,6 +203,11 @@ def web_url(value: object) -> str:
     return url
 
 
+def is_by_tls(uri: str) -> bool:
+    """Whether a checked URI asks for TLS (RFC 3261 section 26.2.2: `sips` would want it end to end)."""
+    return ";transport=tls" in uri.lower()
+
+
 def listen(value: object) -> HostPort:
     """Take `host:port`; the host is an IP address of this machine, IPv6 in brackets."""
     found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})", required_text(value), re.ASCII)

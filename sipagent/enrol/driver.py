@@ -314,7 +314,7 @@ def engine_settings(
         rtp_ports=(max(trunk.rtp_ports.first, last + 1 - RTP_PORTS), last),
         calls=1,
         codecs=trunk.codecs,
-        srtp=trunk.srtp,
+        srtp=config.operators_srtp,
         callers=found.trunk,
     )
     if front is None:

@@ -162,15 +162,20 @@ class SipAccounts:
     def open(self, transport: int) -> SipAccount:
         """Make both on the library's transport of this id; returns the trunk's."""
         s = self._engine.settings
-        self.trunk = self._made(transport, s.trunk, s.registrar_proxies, s.registrar)
-        self.operators = self._made(transport, s.operators or s.trunk, s.outbound_proxies)
+        self.trunk = self._made(transport, s.trunk, s.registrar_proxies, s.srtp, s.registrar)
+        self.operators = self._made(transport, s.operators or s.trunk, s.outbound_proxies, s.operators_srtp)
         self.operators.learns = s.operators is not None
         return self.trunk
 
     def _made(
-        self, transport: int, credentials: Credentials | None, proxies: tuple[str, ...], registrar: str = ""
+        self,
+        transport: int,
+        credentials: Credentials | None,
+        proxies: tuple[str, ...],
+        srtp: str,
+        registrar: str = "",
     ) -> SipAccount:
-        config = library.account_config(self._engine.settings, transport, registrar, proxies)
+        config = library.account_config(self._engine.settings, transport, registrar, proxies, srtp)
         account = SipAccount(self._engine, config, credentials)
         account.arm()
         account.create(account.config)

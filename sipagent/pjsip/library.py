@@ -119,7 +119,7 @@ def waking_socket() -> socket.socket:
 
 
 def account_config(
-    settings: EngineSettings, transport: int, registrar: str, proxies: tuple[str, ...]
+    settings: EngineSettings, transport: int, registrar: str, proxies: tuple[str, ...], srtp: str
 ) -> pj.AccountConfig:
     config = pj.AccountConfig()
     config.idUri = settings.uri
@@ -148,7 +148,7 @@ def account_config(
     if host != "0.0.0.0":
         media.transportConfig.boundAddress = host
     media.transportConfig.publicAddress = settings.public_address  # of IPv6 neither: `ipv6_transport`
-    media.srtpUse = SRTP[settings.srtp]
+    media.srtpUse = SRTP[srtp]
     media.srtpSecureSignaling = 0
     media.lockCodecEnabled = False
     return config

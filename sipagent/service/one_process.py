@@ -217,6 +217,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         calls=config.capacity.calls,
         codecs=trunk.codecs,
         srtp=trunk.srtp,
+        operators_srtp=config.operators_srtp,
         media_timeout_s=config.capacity.media_timeout_s,
         has_room=agent.has_room,
         late_status=agent.late_status,

@@ -167,6 +167,7 @@ ALWAYS: Mapping[str, str] = {
     **dict.fromkeys(("trunk.listen_ipv6", "trunk.public_address_ipv6"), BOUND),
     **dict.fromkeys(("trunk.shared_address", "edge.tls_listen", "metrics.listen"), BOUND),
     **dict.fromkeys(("trunk.codecs", "trunk.srtp", "capacity.media_timeout_s"), BEGUN),
+    "operators.srtp": BEGUN,
     "capacity.calls_per_process": BEGUN,
     **dict.fromkeys(("trunk.verify_identity", "trunk.identity_certificates", "trunk.identity_hosts"), BEGUN),
     **dict.fromkeys(("trunk.identity_roots", "trunk.identity_fresh_s"), BEGUN),

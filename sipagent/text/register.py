@@ -379,9 +379,10 @@ def _signalling(config: Config) -> Statement:
 
 def _media(config: Config) -> Statement:
     """SRTP gets its keys from the signalling (SDES, RFC 4568): if that is in clear, so are the keys."""
-    srtp, tls = config.trunk.srtp, config.trunk.transport == "tls"
+    tls = config.trunk.transport == "tls" and (config.operators_srtp == "off" or config.operators_by_tls)
+    srtp = min(config.trunk.srtp, config.operators_srtp, key=("off", "optional", "required").index)
     how = "off" if srtp == "off" else f"{srtp}_tls" if tls else srtp
-    keys = ("trunk.srtp", "trunk.transport")
+    keys = ("trunk.srtp", "operators.srtp", "trunk.transport")
     return _measure(
         "media", srtp == "required" and tls, {"srtp": srtp, "keys_in_clear": not tls}, *keys, how=how
     )

@@ -51,6 +51,7 @@ class Office:
             rtp_ports=(rtp, rtp + 199),
             codecs=CODECS,
             srtp=srtp,
+            operators_srtp=srtp,
         )
         self.engine = PjsipEngine(settings)
         self.engine.start()
