@@ -9,11 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import soundfile
+
+from media.frame import Samples
+from sipagent.config.types import HostPort
 from sipagent.softphone.loop import PATIENCE_S
 from tests.peers.process import Child, PeerError, free_ports, wait_answer
 
-_CONFIG = """sip_listen              {host}:{port}
+_CONFIG = """sip_listen              {at}
 net_interface           {host}
+net_af                  {family}
 call_local_timeout      120
 call_max_calls          4
 audio_player            aubridge,ear
@@ -30,6 +35,9 @@ module_path             /usr/lib/baresip/modules
 module                  g711.so
 module                  aufile.so
 module                  aubridge.so
+module                  sndfile.so
+module                  srtp.so
+snd_path                .
 module_app              account.so
 module_app              menu.so
 module_app              ctrl_tcp.so
@@ -49,19 +57,29 @@ class Baresip:
         host: str = "127.0.0.1",
         port: int = 0,
         auto_answer: bool = False,
+        encrypts: str = "",
+        certificate: Path | None = None,
     ) -> None:
-        self.user, self.host, self.port = user, host, port or free_ports(1)
+        """`encrypts`: its `mediaenc`, such as `srtp-mand`; `certificate`, with its key: by TLS."""
+        self.user, self.host, self.port = user, host, port or free_ports(2)
+        self.at = str(HostPort(host, self.port))
+        self._tls = ";transport=tls" if certificate else ""
         self.directory = directory / f"baresip-{user}-{self.port}"
         self.directory.mkdir()
         control, rtp = free_ports(1), free_ports(20)
         (self.directory / "config").write_text(
             _CONFIG.format(
-                host=host, port=self.port, control=control, rtp=rtp, rtp_end=rtp + 18, sound=sound,
+                at=self.at, host=host, family="ipv6" if ":" in host else "ipv4", control=control, rtp=rtp,
+                rtp_end=rtp + 18, sound=sound,
             )
         )  # fmt: skip
         mode = "auto" if auto_answer else "manual"
+        if certificate:
+            with (self.directory / "config").open("a") as config:
+                config.write(f"sip_certificate {certificate}\n")
         (self.directory / "accounts").write_text(
-            f"<sip:{user}@{host}:{self.port}>;regint=0;answermode={mode};audio_codecs=PCMA\n"
+            f"<sip:{user}@{self.at}{self._tls}>;regint=0;answermode={mode};audio_codecs=PCMA"
+            f"{';mediaenc=' * bool(encrypts)}{encrypts}\n"
         )
         (self.directory / "contacts").write_text("")
         self.child = Child(["/usr/bin/baresip", "-f", self.directory], self.directory)
@@ -76,7 +94,14 @@ class Baresip:
 
     @property
     def uri(self) -> str:
-        return f"sip:{self.user}@{self.host}:{self.port}"
+        port = self.port + bool(self._tls)  # which it listens on beside the other
+        return f"sip:{self.user}@{HostPort(self.host, port)}{self._tls}"
+
+    @property
+    def heard(self) -> list[Samples]:
+        """What came to it, by calls in their order: each a file that its module sndfile wrote."""
+        files = sorted(self.directory.glob("dump-*-dec.wav"))
+        return [soundfile.read(file, dtype="int16")[0] for file in files]
 
     def _read(self) -> None:
         """Netstrings of JSON, one an event or an answer."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sipagent.config.types import HostPort
 from sipagent.softphone.loop import PATIENCE_S
 
 _SLOTS, _FIRST, _SLOT_PORTS = 10, 11_000, 2_000  # below the kernel's own choice of ports
@@ -168,18 +169,19 @@ class Child:
 def wait_answer(address: tuple[str, int], timeout: float = PATIENCE_S) -> None:
     """Send OPTIONS until something answers; raises PeerError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.bind((address[0], 0))
         sock.settimeout(0.05)
-        ip, port = sock.getsockname()
+        here, there = (str(HostPort(*one[:2])) for one in (sock.getsockname(), address))
         for number in range(1, 1_000_000):
             if time.monotonic() > deadline:
                 raise PeerError(f"nobody answers OPTIONS at {address[0]}:{address[1]}")
             sock.sendto(
-                f"OPTIONS sip:{address[0]}:{address[1]} SIP/2.0\r\n"
-                f"Via: SIP/2.0/UDP {ip}:{port};rport;branch=z9hG4bKping{number}\r\n"
-                f"From: <sip:ping@{ip}>;tag={number}\r\nTo: <sip:{address[0]}:{address[1]}>\r\n"
-                f"Call-ID: ping{number}@{ip}:{port}\r\nCSeq: {number} OPTIONS\r\nMax-Forwards: 70\r\n"
+                f"OPTIONS sip:{there} SIP/2.0\r\n"
+                f"Via: SIP/2.0/UDP {here};rport;branch=z9hG4bKping{number}\r\n"
+                f"From: <sip:ping@{here}>;tag={number}\r\nTo: <sip:{there}>\r\n"
+                f"Call-ID: ping{number}@{here}\r\nCSeq: {number} OPTIONS\r\nMax-Forwards: 70\r\n"
                 "Content-Length: 0\r\n\r\n".encode(),
                 address,
             )

@@ -1,0 +1,107 @@
+"""Calls of which one side, or both, is encrypted (SDES, RFC 4568), with a phone that others wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from sipagent.softphone.loop import PATIENCE_S
+from sipagent.softphone.rtp import RATE, tone
+from tests.conftest import AgentFactory
+from tests.live import calls
+from tests.live.calls import MUSIC_HZ
+from tests.peers.agent import NUMBER, RunningAgent, behind_edge
+from tests.peers.baresip import Baresip
+from tests.peers.tls import certified
+
+pytestmark = pytest.mark.live
+
+CALLER_HZ, DESK_HZ = 700, 1300
+MakePhone = Callable[..., Baresip]
+TENTHS = 10  # of a tone: a second is long enough to know it by
+
+
+@pytest.fixture
+def baresip(tmp_path: Path) -> Iterator[MakePhone]:
+    made: list[Baresip] = []
+
+    def make(user: str, hz: float, **how: Any) -> Baresip:
+        sound = tmp_path / f"{hz:g}.wav"
+        soundfile.write(sound, tone(hz, 60), RATE, subtype="PCM_16")
+        made.append(Baresip(tmp_path, sound, user, **how))
+        return made[-1]
+
+    yield make
+    for phone in made:
+        phone.stop()
+
+
+def talks(agent: RunningAgent, to: str, caller: Baresip, desk: Baresip, by: Baresip) -> None:
+    """They hear each other before and after a hold `by` one of them, the other music meanwhile, and the
+    recording has both."""
+    caller.command("dial", to)
+    desk.wait_event("CALL_INCOMING")
+    desk.command("accept")
+    desk.wait_event("CALL_ESTABLISHED")
+    other = caller if by is desk else desk
+    for command in ("hold", "resume", "hangup"):
+        hears(other, 1.5)
+        by.command(command)
+    other.wait_event("CALL_CLOSED")
+    (recording,) = agent.wait_recordings()
+    sound = agent.sound(recording)
+    for side, phone, hz in ((0, desk, CALLER_HZ), (1, caller, DESK_HZ)):
+        assert heard(phone, hz) > TENTHS
+        assert calls.tenths(calls.tones_of(sound[:, side]), hz) > TENTHS
+    assert heard(other, MUSIC_HZ) > 3
+
+
+def hears(phone: Baresip, seconds: float) -> None:
+    """Let so much sound come to a phone."""
+
+    def size() -> int:
+        return sum(one.stat().st_size for one in phone.directory.glob("dump-*-dec.wav"))
+
+    enough, until = size() + 2 * RATE * seconds, time.monotonic() + PATIENCE_S
+    while size() < enough:
+        assert time.monotonic() < until, f"no {seconds} s of sound"
+        time.sleep(0.05)
+
+
+def heard(phone: Baresip, hz: float) -> int:
+    """How many tenths of a second of a tone came to a phone whose calls are over."""
+    return sum(calls.tenths(calls.tones_of(sound), hz) for sound in phone.heard)
+
+
+@pytest.mark.parametrize(("caller", "desk"), [("", "srtp"), ("srtp-mand", ""), ("srtp-mand", "srtp")])
+def test_each_side_by_itself(agent_factory: AgentFactory, baresip: MakePhone, caller: str, desk: str) -> None:
+    """Encrypted outside and plain inside, the other way round, and both."""
+    one, phone = baresip("0612345678", CALLER_HZ, encrypts=caller), baresip("202", DESK_HZ, encrypts=desk)
+    ours = ["optional" if encrypts else "off" for encrypts in (caller, desk)]
+    operators = {"extensions": [phone.uri], "srtp": ours[1]}
+    agent = agent_factory(trunk={"srtp": ours[0]}, operators=operators)
+    talks(agent, agent.uri(), one, phone, by=phone)
+
+
+def test_required_over_tls(agent_factory: AgentFactory, baresip: MakePhone, tmp_path: Path) -> None:
+    """By the edge, on both sides; phones that take nothing else."""
+    files = certified(tmp_path, "all", "127.0.0.1")
+    both = tmp_path / "both.pem"
+    both.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
+    one, phone = (
+        baresip(user, hz, encrypts="srtp-mand", certificate=both)
+        for user, hz in (("0612345678", CALLER_HZ), ("202", DESK_HZ))
+    )
+    tables = behind_edge(1)
+    tables["edge"] |= {
+        "certificate": str(files.certificate), "private_key": str(files.key), "ca": str(files.ca),
+    }  # fmt: skip
+    tables["trunk"] |= {"srtp": "required", "transport": "tls"}
+    agent = agent_factory(**tables, operators={"extensions": [phone.uri]})
+    # here the edge knows a peer by its port, too; baresip sends by another connection than it is called by
+    talks(agent, f"sip:{NUMBER}@127.0.0.1:{agent.port};transport=tls", one, phone, by=one)
