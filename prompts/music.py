@@ -159,11 +159,10 @@ def write_all(folder: Path) -> None:
         ending = ".wav" if rate == 8_000 else f".{rate // 1000}k.wav"
         loop = sound.resample(music, RATE, rate, *BAND_HZ)
         loop *= sound.amplitude(HOLD_DBFS) / sound.active_rms(loop, rate)
-        sound.write_wav(folder / f"hold{ending}", loop, rate)
+        sound.write_wav(folder / f"hold{ending}", loop, rate, sound.COMPOSED)
         for name, beeps in TONES.items():
-            sound.write_wav(
-                folder / "tones" / f"{name}{ending}", tone(beeps, rate, SOFT_DBFS.get(name, TONE_DBFS)), rate
-            )
+            beep = tone(beeps, rate, SOFT_DBFS.get(name, TONE_DBFS))
+            sound.write_wav(folder / "tones" / f"{name}{ending}", beep, rate, sound.COMPOSED)
 
 
 def main(line: Sequence[str] | None = None) -> int:

@@ -1,8 +1,14 @@
 """What is done to a prompt's samples between the synthesiser and the file: rate, level, silence.
 
 A sound is `(n,) float64`, 1.0 being full scale. Only numpy and the standard library.
+
+Each file says in itself what made it, for programs (AI Act, Regulation (EU) 2024/1689, article 50(2)): as
+IPTC's `DigitalSourceType` in XMP (chunk `_PMX`), and in words in INFO, which any player shows. Both stand
+before the sound: some players take all behind `data` for sound.
 """
 
+import io
+import struct
 import wave
 from pathlib import Path
 
@@ -104,13 +110,50 @@ def _limited(sound: Sound, rate: int, ceiling: float) -> Sound:
     return np.asarray(sound * gain, dtype=np.float64)
 
 
-def write_wav(path: Path, sound: Sound, rate: int) -> None:
-    """Mono 16-bit PCM. Raises ValueError if a sample would not fit, OSError if the file can't be written."""
+SPOKEN, COMPOSED = "trainedAlgorithmicMedia", "algorithmicMedia"
+"""What made a sound (https://cv.iptc.org/newscodes/digitalsourcetype/): a trained voice, or a formula."""
+IN_WORDS = {
+    SPOKEN: "Synthetic speech, made by an AI system (Kokoro-82M): Regulation (EU) 2024/1689, article 50(2).",
+    COMPOSED: "Synthetic sound, composed by a program.",
+}
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    'Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/{}"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def write_wav(path: Path, sound: Sound, rate: int, made: str) -> None:
+    """Mono 16-bit PCM, marked with what `made` it. Raises ValueError if a sample would not fit, OSError if
+    the file can't be written."""
     if np.abs(sound).max() >= 1.0:
         raise ValueError(f"{path}: the sound is louder than full scale")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as out:
+    plain = io.BytesIO()
+    with wave.open(plain, "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(rate)
         out.writeframes(np.rint(sound * 32767).astype("<i2").tobytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(marked(plain.getvalue(), made))
+
+
+def marked(wav: bytes, made: str) -> bytes:
+    """The file with what `made` it, before its sound; in place of what stood there besides the format."""
+    chunks, at = [], 12
+    while at + 8 <= len(wav):
+        name, size = struct.unpack_from("<4sI", wav, at)
+        if name in (b"fmt ", b"data"):
+            chunks.append(_chunk(name, wav[at + 8 : at + 8 + size]))
+        at += 8 + size + size % 2
+    words = (("ISFT", "sipagent prompts"), ("ICMT", IN_WORDS[made]))
+    info = b"INFO" + b"".join(_chunk(name.encode(), text.encode() + b"\0") for name, text in words)
+    xmp = XMP.format(made)
+    chunks[1:1] = [_chunk(b"LIST", info), _chunk(b"_PMX", f"{xmp}{' ' * (len(xmp) % 2)}".encode())]
+    return _chunk(b"RIFF", b"WAVE" + b"".join(chunks))
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    """Of an even length, which all players read."""
+    even = content + b"\0" * (len(content) % 2)
+    return name + struct.pack("<I", len(even)) + even

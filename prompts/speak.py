@@ -383,7 +383,7 @@ def speak(
             rest = spoken(replace(script, words=" ".join(after)), voice, own)
             said = np.concatenate([said, np.zeros(round(BETWEEN_SENTENCES_S * RATE)), rest])
         for rate in rates:
-            sound.write_wav(wav_path(script.path, rate), finished(said, rate), rate)
+            sound.write_wav(wav_path(script.path, rate), finished(said, rate), rate, sound.SPOKEN)
         script.path.write_text(f"{words}\n", encoding="utf-8")  # last: words always match sounds
         speaker = SPEAKERS[script.language]
         yield f"{script.path.parent.name}/{script.path.stem}: {len(said) / RATE:.1f} s, {speaker}"

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from media.prompt import inspect_prompt
 from retention.vault import new_pair, read_identity, read_public
@@ -68,6 +69,8 @@ def test_what_it_writes_loads_and_its_prompts_can_be_heard(tmp_path: Path) -> No
             assert path.is_relative_to(directory)
             inspect_prompt(path)
     assert inspect_prompt(config.prompts.notice).words
+    with soundfile.SoundFile(config.prompts.notice) as copied:
+        assert copied.comment.startswith("Synthetic speech")
     assert inspect_prompt(directory / "prompts" / "en" / "notice_opt_in.wav").words
     assert not list(directory.rglob("*.py"))
     assert config.recording.recipients == (public,)  # what is recorded is sealed to the pair

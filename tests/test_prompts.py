@@ -1,8 +1,10 @@
 """The shipped sounds are what an office can put on a line, and the scripts make them from the words."""
 
 import sys
+import wave
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ NAMES = (
     *("notice", "notice_opt_in", "notice_opt_in_voice", "notice_voice"),
     *(f"position_{place}" for place in (*range(1, 11), "more")),
 )
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 LANGUAGES = ["fr", "en"]
 RATES = [8_000, 16_000]
 TONES = ["flagged", "paused", "recording_off", "recording_on", "resumed", "your_turn"]
@@ -57,6 +60,45 @@ def pair_shares(samples: NDArray[np.float64], rate: int, window_ms: int = 40) ->
     whole = np.maximum(np.sum(windows**2, axis=1), 1e-6)
     both = np.minimum(low, high) * 10 > np.maximum(low, high)
     return np.where(both, (low + high) / whole, 0.0)
+
+
+# --- what made them (AI Act, article 50(2)) ---
+
+SOURCE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
+
+
+def source_of(path: Path) -> str:
+    """IPTC's digital source type, out of the XMP of a WAV file; the words in it, for people, are SPOKEN's."""
+    content, at, found = path.read_bytes(), 12, ""
+    while content[at : at + 4] != b"data":  # before the sound, where every player skips it
+        size = int.from_bytes(content[at + 4 : at + 8], "little")
+        if content[at : at + 4] == b"_PMX":
+            (said,) = ElementTree.fromstring(content[at + 8 : at + 8 + size]).iter("{" + RDF + "}Description")
+            found = said.attrib[SOURCE].removeprefix("http://cv.iptc.org/newscodes/digitalsourcetype/")
+        assert size % 2 == 0
+        at += 8 + size
+    with soundfile.SoundFile(path) as file:
+        assert file.comment == sound.IN_WORDS[found] and file.software == "sipagent prompts"
+    return found
+
+
+def test_every_sound_says_that_it_is_synthetic_and_what_made_it() -> None:
+    composed = {path.name for path in PROMPTS.rglob("tones/*.wav")} | {"hold.wav", "hold.16k.wav", "tone.wav"}
+    every = sorted(PROMPTS.rglob("*.wav"))
+    for path in every:
+        assert source_of(path) == (sound.COMPOSED if path.name in composed else sound.SPOKEN), path
+    assert len(every) > 150
+
+
+def test_a_mark_leaves_the_sound_as_it_was_and_stands_there_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    sound.write_wav(path, np.sin(np.arange(801) / 5) / 2, 8_000, sound.SPOKEN)
+    whole = path.read_bytes()
+    with wave.open(str(path)) as file:
+        assert file.readframes(900) == whole[-1602:] and file.getnframes() == 801
+    assert sound.marked(whole, sound.SPOKEN) == whole
+    path.write_bytes(sound.marked(whole, sound.COMPOSED))
+    assert source_of(path) == sound.COMPOSED and path.read_bytes()[-1602:] == whole[-1602:]
 
 
 # --- the spoken prompts ---
@@ -179,7 +221,8 @@ def test_no_prompt_for_colleagues_is_missing_or_unknown() -> None:
         said = {name.rpartition("/say_")[2] for name in LENT if name.startswith(f"enrol/{language}/say_")}
         assert said == asked
     tone = PROMPTS / "enrol" / "tone.wav"  # after which to speak: the ear knows it
-    assert tone.read_bytes() == as_wav(saying.tone()) and pair_shares(*read(tone), 20).max() < 0.3
+    assert tone.read_bytes() == sound.marked(as_wav(saying.tone()), sound.COMPOSED)
+    assert pair_shares(*read(tone), 20).max() < 0.3
 
 
 @each(LENT)
@@ -259,7 +302,7 @@ def test_sentences_come_out_equally_loud_at_both_rates(tmp_path: Path) -> None:
     assert voice.heard == ["bonjour tout le monde.", "merci, et au revoir."]
     for rate in RATES:
         samples, found = read(speak.wav_path(script.path, rate))
-        assert found == rate
+        assert found == rate and source_of(speak.wav_path(script.path, rate)) == sound.SPOKEN
         for half in np.array_split(samples, 2):
             assert sound.db(sound.active_rms(half, rate)) == pytest.approx(-20, abs=1)
 
