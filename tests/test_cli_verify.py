@@ -1,13 +1,14 @@
 """`verify`, where each problem is one line and the exit code 1; `stamp`. The findings: `test_verify`."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from retention import stamps
-from retention.records import Note, Recording, new_id
+from retention.records import Note, Recording, new_id, reference_of
+from retention.roots import make_root
 from tests.kept import CALLER, START, Paths
 from tests.office import CONFIG, Office, make_office
 from tests.peers.tsa import NAME, Answer, Authority
@@ -178,3 +179,47 @@ def test_the_head_is_stamped_and_only_once(
     (stamped.folder / "config.toml").write_text(CONFIG)
     absent = "retention.timestamp_url: absent; accepted: the URL of an RFC 3161 authority"
     assert absent in stamped.fails(2, "stamp")
+
+
+def test_a_caller_gets_a_receipt_and_anybody_checks_it(office: Office) -> None:
+    call = office.call()
+    reference, out = reference_of(call.id), office.folder / "receipt.json"
+    assert "ask again tomorrow" in office.fails(1, "receipt", reference)
+    assert office.run("receipt", "roots").out.startswith("No roots yet")
+    root = make_root(office.archive.store, datetime.now(UTC) + timedelta(days=1))
+    assert root is not None
+    published = office.folder / "roots" / f"{root.date}.json"
+    assert office.run("receipt", reference, "--out", out, "--by", "Petit").out == (
+        f"{out}, for the root of {root.date}\n"
+    )
+    assert json.loads(office.run("receipt", call.id).out)["entry"]["subject"] == call.id
+    uses = [(one.action, one.outcome, one.by) for one in office.archive.store.accesses(call.id)]
+    assert uses == [("receipt", "refused", None), ("receipt", "done", "Petit"), ("receipt", "done", None)]
+    (listed,) = json.loads(office.run("receipt", "roots", "--json").out)
+    assert (listed["root"], listed["file"], listed["stamped"]) == (root.root, published.name, False)
+    (office.folder / "config.toml").unlink()  # who checks has none
+    (office.folder / "retention.db").unlink()
+    told = office.run("receipt", "verify", out, "--root", published)
+    assert told.code == 0 and "nothing of it was changed since" in told.out and call.id in told.out
+    assert json.loads(office.run("receipt", "verify", out, "--root", published, "--json").out)["decision"]
+    published.write_text(published.read_text().replace(root.root, "0" * 64))
+    assert "one of them was changed" in office.fails(1, "receipt", "verify", out, "--root", published)
+    assert "is not readable" in office.fails(1, "receipt", "verify", out, "--root", out)
+    assert "does not exist" in office.fails(2, "receipt", "verify", out, "--root", "none.json")
+
+
+def test_a_root_of_another_chain_is_one_line(office: Office) -> None:
+    office.call()
+    later = datetime.now(UTC) + timedelta(days=1)
+    root = make_root(office.archive.store, later)
+    assert root is not None and office.run("verify").code == 0
+    path = office.folder / "roots" / f"{root.date}.json"
+    path.write_text(path.read_text().replace(root.root, "0" * 64))
+    longer = root.to_json() | {"date": "2999-01-01", "size": root.size + 1}
+    (path.parent / "2999-01-01.json").write_text(json.dumps(longer))
+    (path.parent / "2999-01-02.json").write_text("{}")
+    assert [one.partition(": ")[0] for one in problems(office)] == [
+        "root 2999-01-02.json",
+        f"root {root.date}.json",
+        "root 2999-01-01.json",
+    ]

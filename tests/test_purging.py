@@ -18,7 +18,8 @@ from retention.holds import place
 from retention.marks import Mark, Marks
 from retention.purge import PurgeReport, Removal
 from retention.records import Access, Hold, Recording, Status, due_date
-from retention.stamps import FolderStamps, StampError, newest, proven, stamp_head
+from retention.roots import read_root
+from retention.stamps import FolderStamps, StampError, newest, proven, read_answer, stamp_head
 from retention.use import ExportedCopy
 from retention.vault import new_pair
 from retention.verify import Orphan
@@ -319,6 +320,9 @@ def test_the_head_is_stamped_after_the_purge(service: Service, tsa: Authority) -
     last, head = newest(FolderStamps(service.folder / "stamps")), service.archive.store.head()
     assert last is not None and (last.seq, last.hash) == (head.seq, head.hash)
     assert service.archive.store.recordings()[0].status is Status.PURGED and service.alerts == []
+    root, stamp = sorted((service.folder / "roots").iterdir())
+    proved = read_answer(stamp.read_bytes())
+    assert (root.stem, proved.digest.hex()) == (stamp.stem, read_root(root).root)
 
 
 def test_a_time_stamp_ends_what_a_reboot_has_suspended(service: Service, tsa: Authority) -> None:

@@ -17,6 +17,7 @@ import pytest
 from httpx2 import Response
 
 from retention.records import Access, Event, Json, reference_of
+from retention.roots import CallerReceipt, check_receipt, make_root
 from sipagent.languages.choice import FOLDER, LANGUAGES
 from sipagent.text import template
 from sipagent.web.rights import Role
@@ -93,6 +94,21 @@ def test_all_that_is_kept_is_told_in_words(officer: Asking, web_office: Office) 
     assert "1 appel conservé" in text and "Répondre par un dossier" in text and "autorisé" in text
     text = post(officer, "/erase", id=call.id, reason="x").text
     assert "Effacer 1 appel\u202f?" in text and "Ne rien effacer" in text
+
+
+def test_a_caller_gets_a_receipt_from_the_day_after(officer: Asking, web_office: Office) -> None:
+    call, other = web_office.call(), web_office.call(caller=OTHER)
+    answer = post(officer, "/receipt", of=call.id)
+    assert answer.status_code == HTTPStatus.CONFLICT and "ask again tomorrow" in unescape(answer.text)
+    root = make_root(web_office.archive.store, datetime.now(UTC) + timedelta(days=1))
+    assert root is not None
+    answer = post(officer, "/receipt", of=call.id)
+    assert answer.headers["content-disposition"] == f'attachment; filename="receipt-{call.id}.json"'
+    check_receipt(CallerReceipt.from_json(answer.json()), root)
+    assert answer.json()["personal"]["caller"] == CALLER
+    last = web_office.archive.store.accesses(call.id)[-1]
+    assert (last.action, last.outcome, last.login, last.via) == ("receipt", "done", "claire", "web")
+    assert "no call is ticked" in told(post(officer, "/receipt", of=other.id)), "of another person"
 
 
 def test_a_number_never_stands_in_an_address(officer: Asking, web_office: Office) -> None:
