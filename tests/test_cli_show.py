@@ -318,6 +318,13 @@ def test_the_figures_are_those_of_the_rows(office: Office, monkeypatch: pytest.M
     assert figures["recordings"]["total"] == len(recordings)
     assert figures["recordings"]["purged"] == sum(one.status is Status.PURGED for one in recordings) > 0
     assert figures["recordings"]["held"] == sum(one.hold is not None for one in recordings) > 0
+    table = DictReader(StringIO(office.run("stats", "--csv").out, newline=""))
+    written = {line["figure"]: line["value"] for line in table}
+    assert written["outcomes.connected"] == str(figures["outcomes"]["connected"])
+    assert [written[f"waits.counts.{at}"] for at in range(3)] == list(
+        map(str, figures["waits"]["counts"][:3])
+    )
+    assert written["reconciled.agrees"] == "True" and len(written) > 100
     none = {key: {"rows": 0, "chain": 0} for key in ("accesses", "notes", "sums", "approvals")}
     assert figures["reconciled"] == none | {
         "agrees": True,

@@ -21,9 +21,12 @@ from sipagent.cli.options import period_of
 from sipagent.cli.program import (
     FILE,
     Failure,
+    Form,
     Workplace,
+    form_option,
     json_option,
     now,
+    print_csv,
     print_json,
     why_not_written,
 )
@@ -45,7 +48,7 @@ _LINES = 31  # of a table that a terminal shows
 @click.option("--until", metavar="TIME", help="Calls begun before; a date alone includes that day.")
 @click.option("--html", type=FILE, metavar="FILE", help="Write a page with plots, without personal data.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-@json_option
+@form_option
 @click.pass_obj
 @click.pass_context
 def stats_command(
@@ -57,7 +60,7 @@ def stats_command(
     until: str | None,
     html: Path | None,
     force: bool,
-    as_json: bool,
+    form: Form | None,
 ) -> None:
     """Count calls, refusals by channel and phase, waits and durations, and the recordings kept.
 
@@ -71,14 +74,18 @@ def stats_command(
     if html is not None and (why := why_not_written(html, force)):
         raise Failure(why)
     period, service = period_of(work, since, until), work.config.service
-    figures, tally = _counted(work, period, quiet=as_json)
+    figures, tally = _counted(work, period, quiet=form is not None)
     if html is not None:
         from sipagent.operations.register import write_text_whole  # slow to import
 
         heading = text.heading_of(service, service.language, period, now(), tally)
         write_text_whole(html, text.page(figures, heading))
-    if as_json:
-        print_json(figures_of(work.config, figures, period, tally).to_json())
+    if form:
+        found = figures_of(work.config, figures, period, tally).to_json()
+        if form == "json":
+            print_json(found)
+        else:
+            print_csv([{"figure": name, "value": value} for name, value in _each_figure(found)])
     elif html is not None:
         click.echo(_("wrote {file}").format(file=html))
     else:
@@ -86,6 +93,15 @@ def stats_command(
     if wrong := [_mismatch(name, *both) for name, both in tally.items() if both[0] != both[1]]:
         said = _("these figures do not agree with the chain; {wrong} (see `sipagent verify`)")
         raise Failure(said.format(wrong="; ".join(wrong)))
+
+
+def _each_figure(found: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Each single figure under the names that lead to it, as `waits.longest`."""
+    if isinstance(found, dict | list):
+        for key, value in found.items() if isinstance(found, dict) else enumerate(found):
+            yield from _each_figure(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, found
 
 
 def _mismatch(name: str, rows: int, chain: int) -> str:

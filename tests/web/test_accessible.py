@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from retention.records import Special, Status, new_id
 from sipagent.config.errors import ConfigError
@@ -236,6 +236,26 @@ def test_statistics_are_one_screen_and_type_has_one_scale(served: Served, tab: P
     for style in (*styles, ROOT / "sipagent/text/figures.css"):
         sizes = re.findall(r"font(?:-size)?: ([^ /;}]+)", style.read_text())
         assert set(sizes) <= {"var(--s)", "var(--m)", "var(--l)", "var(--xl)", "inherit", "12px"}, style
+
+
+@pytest.mark.parametrize("tab", ["en"], indirect=True)
+def test_a_list_is_sorted_by_the_heading_that_is_pressed(served: Served, tab: Page) -> None:
+    served.open(tab, "/recordings")
+
+    def column(place: int) -> list[str]:
+        cells = "(at) => [...document.querySelectorAll('tbody tr')].map((row) => row.cells[at].dataset.sort)"
+        return list(tab.evaluate(cells, place))
+
+    newest = column(1)
+    for place, name, key in ((1, "Began", str), (2, "Length", float)):
+        heading = tab.get_by_role("columnheader", name=name)
+        for way in ("ascending", "descending"):
+            heading.get_by_role("button").press("Enter")
+            expect(heading).to_have_attribute("aria-sort", way)
+            told = [key(one) for one in column(place)]
+            assert told == sorted(told, reverse=way == "descending") and len(set(told)) > 1
+    assert sorted(column(1)) == sorted(newest) and tab.locator("[aria-sort]").count() == 1
+    hinders_nobody(tab, keys=False)
 
 
 def test_a_service_has_its_colour_and_its_logo(tmp_path: Path, tab: Page) -> None:
