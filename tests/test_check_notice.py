@@ -427,6 +427,38 @@ def test_hours_on_the_clock_of_another_place(room: Room) -> None:
     assert of_paris in wrong(room, "closed")
 
 
+@pytest.mark.parametrize(
+    ("hours", "country", "said"),
+    [
+        (None, "FR", "ok: those of the service: Relais 24"),
+        ('{ mon = "08:00-18:00", tue = "08:00-18:00" }', "FR", "ok: those of the service: Relais 24"),
+        (
+            '{ mon = "09:00-12:00" }',
+            "FR",
+            "warning: the service answers and the relay does not: mon 08:30-09:00,13:30-17:30, "
+            "tue 08:30-12:00; since 1 October 2026 it has the same hours (decree 2017-875)",
+        ),
+        (
+            '{ mon = "08:00-18:00" }',
+            "BE",
+            "warning: the service answers and the relay does not: tue 08:30-12:00",
+        ),
+    ],
+)
+def test_a_relay_for_deaf_callers_answers_when_the_service_does(
+    room: Room, hours: str | None, country: str, said: str
+) -> None:
+    week = '{ mon = "08:30-12:00,13:30-17:30", tue = "08:30-12:00" }'
+    for table, keys in (
+        ("hours", f"week = {week}"),
+        ("service", f'country = "{country}"'),
+        ("access", 'relay = "Relais 24"' + (f"\nrelay_hours = {hours}" if hours else "")),
+    ):
+        room.set(table, keys)
+    (found,) = (one for one in lint(room.config()) if one.what == "access.relay_hours")
+    assert f"{found.level}: {found.detail}" == said
+
+
 # --- sound ---
 
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipagent.config.hours import DAYS, OpeningState, Schedule, Week, parse_closure, parse_intervals, shown
+from sipagent.config.hours import (
+    DAYS,
+    OpeningState,
+    Schedule,
+    Week,
+    parse_closure,
+    parse_intervals,
+    shown,
+    without,
+)
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -136,6 +145,17 @@ def test_why_is_told_of_what_decides(scheduled: tuple[Schedule, datetime]) -> No
 @given(hours_of_a_day())
 def test_a_day_is_written_as_it_is_read(intervals: tuple[tuple[int, int], ...]) -> None:
     assert parse_intervals(shown(intervals)) == intervals
+
+
+@given(st.none() | st.tuples(*[hours_of_a_day()] * 7), st.tuples(*[hours_of_a_day()] * 7))
+def test_what_one_week_has_without_another(week: Week | None, other: Week) -> None:
+    def minutes(intervals: tuple[tuple[int, int], ...]) -> set[int]:
+        return {minute for start, end in intervals for minute in range(start, end)}
+
+    for day, rest in enumerate(without(week, other)):
+        whole = minutes(week[day]) if week else set(range(1440))
+        assert minutes(rest) == whole - minutes(other[day])
+        assert parse_intervals(shown(rest)) == rest
 
 
 # --- what is no schedule ---

@@ -59,6 +59,9 @@ CHANGES = {
     "refusal.accept_digit": '"2"',
     "refusal.window_s": "7.5",
     "trunk.verify_identity": 'true\nidentity_hosts = ["certificates.example.net"]',
+    "access.relay": '"another"',
+    "access.relay_hours": '{ mon = "10:00-11:00" }',
+    "hours.week": '{ tue = "09:00-17:00" }',
     "refusal.engine": '"none"',
     "refusal.keywords": '["non"]',
     "refusal.accept_keywords": '["certainement"]',
@@ -101,6 +104,8 @@ CHANGES = {
 }
 # Keys that count only where another is set.
 NEEDED = {
+    "access.relay_hours": (("access", 'relay = "relay"'),),
+    "hours.week": (("access", 'relay = "relay"\nrelay_hours = { tue = "09:00-17:00" }'),),
     "refusal.details_digit": (("prompts", 'details = "details.wav"'),),
     "refusal.accept_digit": (("refusal", 'mode = "opt_in"'),),
     "refusal.accept_keywords": (("refusal", 'mode = "opt_in"'),),
@@ -131,7 +136,7 @@ SILENT = {
     *("trunk.allowed_sources", "trunk.media_sources", "trunk.codecs", "trunk.identity_certificates"),
     *("trunk.identity_hosts", "trunk.identity_roots", "trunk.identity_fresh_s"),
     *("trunk.listen_ipv6", "trunk.public_address_ipv6"),
-    *("hours.week", "hours.holidays", "hours.closed"),
+    *("hours.holidays", "hours.closed"),
     *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),
     *("prompts.hold_music", "prompts.please_hold", "prompts.choose", "prompts.messages"),
     *("web.logo", "web.colour"),

@@ -15,6 +15,7 @@ from zoneinfo import available_timezones
 from media.prompt import EssentialPart, Loudness, PromptError, PromptFile, inspect_prompt, loudness
 from retention.texts import Reason, reason_of
 from sipagent.config.errors import Finding, counted, error, ok, warning
+from sipagent.config.hours import days_shown, without
 from sipagent.config.load import Config, Holidays, PromptSet
 from sipagent.text import notice_words as heard
 from sipagent.text.notice import (
@@ -114,12 +115,31 @@ def prompt_findings(config: Config) -> Iterator[Finding]:
         yield from wrong
         if name == "notice" and findings[0].level == "ok" and not wrong:
             yield ok(findings[0].what, "its words say who records, that it is recorded, and how to decide")
+    yield from relay_findings(config)
+
+
+def relay_findings(config: Config) -> Iterator[Finding]:
+    """Whether a relay answers whenever the service does: since 1 October 2026 French services owe that to
+    callers who do not hear (decree 2017-875)."""
+    access, what = config.access, "access.relay_hours"
+    if not access.relay:
+        return
+    week = None if config.hours is None else config.hours.week
+    lacks = ", ".join(days_shown(without(week, access.relay_hours))) if access.relay_hours else ""
+    if not lacks:
+        yield ok(what, "those of the service: {0}", access.relay)
+    elif config.service.country == "FR":
+        law = Reason("since 1 October 2026 it has the same hours (decree 2017-875)")
+        yield warning(what, "the service answers and the relay does not: {0}; {1}", lacks, law)
+    else:
+        yield warning(what, "the service answers and the relay does not: {0}", lacks)
 
 
 def lint(config: Config) -> Iterator[Finding]:
     """Look at every prompt of every language in use, once each, and report everything."""
     for _, findings in _by_prompt(config):
         yield from findings
+    yield from relay_findings(config)
 
 
 def _by_prompt(config: Config) -> Iterator[tuple[str, list[Finding]]]:

@@ -15,6 +15,7 @@ from retention.records import Special
 from retention.texts import Reason
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAY = 24 * 60  # minutes
 HORIZON_DAYS = 740  # next_change looks two years ahead: longer than any intended closure
 
 Interval = tuple[int, int]  # minutes since local midnight, [from, to)
@@ -43,6 +44,28 @@ def shown(intervals: tuple[Interval, ...]) -> str:
     """Write a day as `parse_intervals` reads it."""
     times = ((*divmod(start, 60), *divmod(end, 60)) for start, end in intervals)
     return ",".join("{:02}:{:02}-{:02}:{:02}".format(*each) for each in times)
+
+
+def without(week: Week | None, other: Week) -> Week:
+    """The parts of a week that the other one does not have; None: day and night."""
+    whole = week or (((0, DAY),),) * len(DAYS)
+    return tuple(tuple(_without(one, theirs)) for one, theirs in zip(whole, other, strict=True))
+
+
+def _without(intervals: Iterable[Interval], others: Iterable[Interval]) -> Iterator[Interval]:
+    for start, end in intervals:
+        at = start
+        for first, last in others:
+            if at < min(first, end):
+                yield at, min(first, end)
+            at = max(at, min(last, end))
+        if at < end:
+            yield at, end
+
+
+def days_shown(week: Week) -> tuple[str, ...]:
+    """Write each day that has hours: `mon 08:30-12:00,13:30-17:30`."""
+    return tuple(f"{day} {shown(hours)}" for day, hours in zip(DAYS, week, strict=True) if hours)
 
 
 def _parse_interval(text: str) -> Interval:

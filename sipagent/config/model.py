@@ -19,6 +19,7 @@ from sipagent.config.tables import (
     JOURNAL,
     VOICES_FOLDER,
     VOICES_MOST_DAYS,
+    AccessTable,
     CapacityTable,
     ClusterTable,
     CredentialsTable,
@@ -57,6 +58,7 @@ class Config(Table):
     service: ServiceTable
     trunk: TrunkTable
     hours: HoursTable | None = None
+    access: AccessTable = key("a table", {})
     prompts: PromptsTable = key("a table", {})
     refusal: RefusalTable = key("a table", {})
     operators: OperatorsTable

@@ -49,6 +49,8 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _words_spoken(config)
     yield from _ports(config)
     yield from _edge(config)
+    if config.access.relay_hours and not config.access.relay:
+        yield Complaint("access.relay_hours", "given without a relay", "access.relay with it")
     yield from _languages(config)
     yield from _windows(config)
     yield from _retention(config)

@@ -83,6 +83,16 @@ class HoursTable(Table):
     )
 
 
+class AccessTable(Table):
+    """How those reach the service who do not hear what is said (law 2016-1321, article 105, and decree
+    2017-875)."""
+
+    relay: Text = key("the name or the address of a relay for deaf callers; empty: none", "")
+    relay_hours: Annotated[Week | None, PlainValidator(types.week)] = Field(
+        None, description='a table such as { mon = "08:30-12:00,13:30-24:00" }; absent: as hours.week'
+    )
+
+
 class CapacityTable(Table):
     """How many callers at a time."""
 

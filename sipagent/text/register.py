@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from retention.records import Json
 from retention.vault import PublicKey
-from sipagent.config.hours import DAYS, shown
+from sipagent.config.hours import DAYS, days_shown, shown, without
 from sipagent.config.load import Config
 from sipagent.config.rules import is_example
 from sipagent.config.sampling import Shares
@@ -186,6 +186,9 @@ def _persons_and_data(config: Config) -> Iterator[Statement]:
     )
     if config.enrol is not None:
         yield Statement("data.lent_voices", {"listed": len(config.enrol.colleagues)}, ("enrol.colleagues",))
+    heard = config.refusal.engine != "none"
+    nothing = {"heard": heard, "emotion": False, "person": False}
+    yield Statement("data.recognition", nothing, ("refusal.engine",), "" if heard else "off")
     yield Statement(
         "data.sensitive", {"sought": False, "pause": config.operators.pause_code}, ("operators.pause_code",)
     )
@@ -257,6 +260,7 @@ def _periods(config: Config) -> Iterator[Statement]:
 
 def _information(config: Config, notices: Sequence[SpokenNotice]) -> Iterator[Statement]:
     """Articles 13 and 21(4): what is said before anything is recorded."""
+    yield from _relay(config)
     yield Statement("information.before_any_contact", True)
     default = config.service.language
     for notice in notices:
@@ -282,6 +286,17 @@ def _information(config: Config, notices: Sequence[SpokenNotice]) -> Iterator[St
                     f"prompts.{notice.language}.details" if own_details else "prompts.details",
                 ),
             )
+
+
+def _relay(config: Config) -> Iterator[Statement]:
+    """How those are informed, and served, who do not hear."""
+    access, week = config.access, config.hours.week if config.hours else None
+    if access.relay:
+        hours = days_shown(access.relay_hours) if access.relay_hours else None
+        fewer = any(without(week, access.relay_hours)) if access.relay_hours else False
+        value = {"relay": access.relay, "hours": hours and [*hours], "as_the_service": not fewer}
+        keys = ("access.relay", "access.relay_hours", "hours.week")
+        yield Statement("information.relay", value, keys, "fewer" if fewer else "")
 
 
 def _reached(notice: SpokenNotice) -> str:

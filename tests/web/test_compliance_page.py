@@ -15,6 +15,7 @@ from httpx2 import Response
 from retention.records import Access, to_text
 from retention.rows.rows import StoreError
 from retention.texts import Reason
+from sipagent.config.tables import AccessTable
 from sipagent.languages.spoken import answering
 from sipagent.web import background
 from sipagent.web.background import FRESH, CommandOutcome, Commands, Due, DueLook
@@ -178,6 +179,11 @@ def test_the_register_and_the_notice_are_the_commands_own(
     found = {"level": "warning", "what": "prompts.notice (en)", "detail": "names an example"}
     said["notice --lint --json"] = ran(json=[found])
     page = asking.client.get("/compliance/notice").text
+    assert "Callers who do not hear" not in page
+    access = AccessTable.model_validate({"relay": "Relais <24>", "relay_hours": {"mon": "09:00-12:00"}})
+    asking.site.__dict__["config"] = asking.site.config.model_copy(update={"access": access})
+    page = asking.client.get("/compliance/notice").text
+    assert "Callers who do not hear" in page and "Relais &lt;24&gt;" in page and "mon 09:00-12:00" in page
     assert "English: 2" in page and "Hello. &lt;b&gt;" in page and "names an example" in page
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from retention.texts import Reason
+from sipagent.config.hours import days_shown
 from sipagent.languages import spoken
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import gettext as _
@@ -86,13 +87,15 @@ def _register(request: Request, form: str) -> CommandOutcome:
 
 def notice_page(request: Request) -> Response:
     """What callers hear, in each language, and whether it says what it must."""
-    commands = site_of(request).commands
+    commands, access = site_of(request).commands, site_of(request).config.access
     return render(
         request,
         "notice.html",
         languages={"fr": _("French"), "en": _("English"), "de": _("German"), "es": _("Spanish")},
         notices=commands.recent("notice", "--json"),
         lint=commands.recent("notice", "--lint", "--json"),
+        relay=access.relay,
+        relay_hours=", ".join(days_shown(access.relay_hours)) if access.relay_hours else None,
     )
 
 
