@@ -7,6 +7,7 @@ import stat
 import tomllib
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -278,6 +279,19 @@ def test_a_trunk_on_this_machine_is_listened_to_there() -> None:
     ):
         assert suggested_listen(trunk) == "127.0.0.1:5060"
         assert suggested_uri({**trunk, "listen": "127.0.0.1:5060"}) == uri
+
+
+def test_a_trunk_that_calls_over_ipv6_is_listened_to_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside IPv4, where it has both."""
+    monkeypatch.setattr(init_directory, "_own_address", lambda version: f"{'2001:db8::' * (version == 6)}7")
+    for sources, listen, ipv6 in (
+        (["192.0.2.10"], "7:5060", None),
+        (["2001:db8:1::/64"], "[2001:db8::7]:5060", None),
+        (["192.0.2.10", "2001:db8:1::/64"], "7:5060", "[2001:db8::7]:5060"),
+    ):
+        trunk: dict[str, Any] = {"allowed_sources": sources}
+        init_directory._settle_trunk(trunk)
+        assert (trunk["listen"], trunk.get("listen_ipv6")) == (listen, ipv6)
 
 
 # --- an installation ---

@@ -44,6 +44,7 @@ from sipagent.config.errors import ConfigError, accepted_of, shown
 from sipagent.config.load import Config, checked, parse, read, tables_of, text_of, uri_host
 from sipagent.config.model import PASSWORD_LIMIT
 from sipagent.config.types import HostPort, host
+from sipagent.edge.plan import SOMEWHERE
 
 STATE = Path("/var/lib/sipagent")
 
@@ -380,6 +381,8 @@ def _settle_trunk(trunk: dict[str, Any]) -> None:
     if registrar:
         trunk.setdefault("allowed_sources", [])
     trunk.setdefault("listen", suggested_listen(trunk))
+    if _versions(trunk) == {4, 6} and not str(trunk["listen"]).startswith(("127.", "[")):
+        trunk.setdefault("listen_ipv6", str(HostPort(_own_address(6), 5060)))
     trunk.setdefault("uri", suggested_uri(trunk))
 
 
@@ -389,7 +392,15 @@ def suggested_listen(trunk: Tables) -> str:
     local = _is_loopback(uri_host(trunk["registrar"])[0]) if trunk.get("registrar") else None
     if local is None:
         local = bool(sources) and all(str(source).startswith(("127.", "::1")) for source in sources)
-    return str(HostPort("127.0.0.1" if local else _own_address(), 5060))
+    version = 6 if _versions(trunk) == {6} else 4
+    return str(HostPort("127.0.0.1" if local else _own_address(version), 5060))
+
+
+def _versions(trunk: Tables) -> set[int]:
+    """Of IP, by which the trunk calls; none of a name."""
+    named = [uri_host(trunk["registrar"])[0]] if trunk.get("registrar") else []
+    found = (str(one).partition("/")[0] for one in [*trunk.get("allowed_sources", []), *named])
+    return {6 if ":" in one else 4 for one in found if ":" in one or one.replace(".", "").isdecimal()}
 
 
 def suggested_uri(trunk: Tables) -> str:
@@ -405,13 +416,13 @@ def _is_loopback(name: str) -> bool:
     return name == "localhost" or name.startswith("127.") or name == "::1"
 
 
-def _own_address() -> str:
+def _own_address(version: int) -> str:
     """The address that this machine sends from; loopback without a network. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # RFC 5737: nobody's
+            probe.connect((SOMEWHERE[version], 9))
         except OSError:
-            return "127.0.0.1"
+            return "::1" if version == 6 else "127.0.0.1"
         return host(probe.getsockname()[0])
 
 
