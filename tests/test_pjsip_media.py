@@ -1,6 +1,7 @@
 """The engine for real: its sounds, and whose sound and keys a leg hears, whoever else sends to its port."""
 
 import ast
+import base64
 import ctypes
 import importlib
 import sys
@@ -448,3 +449,31 @@ def test_sdp_alone_leads_to_another_peer(office: Loopback) -> None:
     call.press("5")
     office.told(leg, e.DtmfPressed(leg, "5", "rfc4733"))
     assert office.keys(leg) == "5"
+
+
+# --- encrypted sound ---
+
+KEY_BYTES = {"AES_CM_128": 30, "AES_256_CM": 46}  # with the salt: RFC 4568 section 6.2, RFC 6188 section 4.1
+
+
+@scene
+def test_each_suite_is_answered_as_it_is_offered(stack: ExitStack) -> None:
+    """And none that the engine does not have; a caller who offers no key has a call in clear."""
+    office = Loopback(stack, srtp="optional")
+    for cipher, size in KEY_BYTES.items():
+        for tag in ("80", "32"):
+            suite = f"{cipher}_HMAC_SHA1_{tag}"
+            call, leg = office.answered(sdp=offered(office, suite, size))
+            assert call.final and f"a=crypto:1 {suite} inline:".encode() in call.final.body
+            office.hangs_up(call, leg)
+    call, leg = office.answered()
+    assert call.final and b"RTP/AVP" in call.final.body and b"crypto" not in call.final.body
+    office.hangs_up(call, leg)
+    refused = office.caller.call(office.uri(), sdp=offered(office, "F8_128_HMAC_SHA1_80", 30))
+    office.until(lambda: refused.status, "final status")
+    assert refused.status == 406
+
+
+def offered(office: Loopback, suite: str, size: int) -> bytes:
+    plain = sdp(("127.0.0.1", 40000), (8,), None, "sendrecv", 1).replace(b"RTP/AVP", b"RTP/SAVP")
+    return plain + f"a=crypto:1 {suite} inline:{base64.b64encode(bytes(range(size))).decode()}\r\n".encode()

@@ -25,6 +25,7 @@ FULL = (
     "test_docs.py::test_every_phase_and_decision_is_reached_by_the_drawing",
     # a store of objects that is killed, and started twice
     "test_storing.py::test_a_store_that_is_killed_loses_nothing",
+    "test_pjsip_media.py::test_each_suite_is_answered_as_it_is_offered",
     # IPv6, once a call has shown it
     "test_pjsip_ipv6.py::test_a_call_stays_with_its_version_of_ip",
     "test_pjsip_ipv6.py::test_where_ipv6_alone_is_spoken_that_is_offered_and_taken",

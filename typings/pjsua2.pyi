@@ -253,6 +253,7 @@ class ToneGenerator(AudioMedia):
 class CallSetting:
     audioCount: int
     videoCount: int
+    textCount: int
 
 class CallOpParam:
     opt: CallSetting

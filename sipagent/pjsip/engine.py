@@ -264,6 +264,7 @@ class PjsipEngine:
     def _ring(self, leg: Leg) -> None:
         param = with_headers(pj.CallOpParam(True), (*leg.headers, *self.settings.way_out))
         param.opt.audioCount, param.opt.videoCount = 1, 0
+        param.opt.textCount = 0  # from 2.16 on a line of T.140 is offered, too; before that it is nothing
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         leg.realm = leg.account.realm
         with max_forwards_of(leg.hops):

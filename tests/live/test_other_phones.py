@@ -23,10 +23,11 @@ DESK_HZ = 1300
 
 
 @pytest.fixture
-def desk_phone(tmp_path: Path) -> Iterator[Baresip]:
+def desk_phone(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Baresip]:
+    """With a parameter, one that encrypts so."""
     sound = tmp_path / "desk.wav"
     soundfile.write(sound, tone(DESK_HZ, 60), RATE, subtype="PCM_16")
-    phone = Baresip(tmp_path, sound)
+    phone = Baresip(tmp_path, sound, encrypts=getattr(request, "param", ""))
     yield phone
     phone.stop()
 
@@ -71,7 +72,9 @@ def test_baresip_on_the_desk(agent_factory: AgentFactory, caller_phone: Phone, d
     assert DESK_HZ in right[-4:]
 
 
-@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize(
+    ("refuses", "desk_phone"), [(False, ""), (True, ""), (False, "srtp")], indirect=["desk_phone"]
+)
 def test_an_attended_transfer(
     agent_factory: AgentFactory,
     caller_phone: Phone,
@@ -81,7 +84,7 @@ def test_an_attended_transfer(
 ) -> None:
     """One recording of the right length: the desk, silence, the colleague; the consultation is in none."""
     colleague = operator_phone
-    targets = {"extensions": [desk_phone.uri], "transfer_targets": [colleague.uri]}
+    targets = {"extensions": [desk_phone.uri], "transfer_targets": [colleague.uri], "srtp": "optional"}
     agent = agent_factory(operators=targets)
     call, first = accepted(agent, caller_phone, desk_phone)
     first_ns = calls.clicks(call)

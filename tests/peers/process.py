@@ -85,6 +85,7 @@ class Child:
         folder: Path,
         *,
         env: Mapping[str, str] | None = None,
+        talks: bool = False,
         **user: Any,  # Popen's `user`, `group`, `extra_groups`
     ) -> None:
         self.command = [str(part) for part in command]
@@ -92,7 +93,7 @@ class Child:
         self.said = threading.Condition()
         self._process = subprocess.Popen(
             self.command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})},
@@ -138,6 +139,12 @@ class Child:
         if not found:
             raise PeerError(f"{self.command[0]}: no {what} within {timeout:g} s; it said:\n{self.tail()}")
         return found
+
+    def say(self, line: str) -> None:
+        """To one that `talks`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
 
     def tail(self, count: int = 40) -> str:
         return "\n".join(line for _, line in self.lines[-count:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sipagent.config.types import HostPort
 from tests.peers.process import Child, free_ports
 
 DIALOG = """\
@@ -58,13 +59,14 @@ SCENARIO = f"""\
 
 def refuses(directory: Path, to: tuple[str, int]) -> Child:
     """A caller who presses 9 after the answer, and hangs up two seconds later."""
+    here = "::1" if ":" in to[0] else "127.0.0.1"
     path = directory / "sipp.xml"
     path.write_text(SCENARIO)
     port, media = free_ports(1), free_ports(4)
     return Child(
         [
-            "/usr/bin/sipp", f"{to[0]}:{to[1]}", "-sf", path, "-s", "0323063006",
-            "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(port),
+            "/usr/bin/sipp", str(HostPort(*to)), "-sf", path, "-s", "0323063006",
+            "-i", here, "-mi", here, "-p", str(port),
             "-min_rtp_port", str(media), "-max_rtp_port", str(media + 2),
             "-m", "1", "-nostdin", "-timeout", "60",
         ],
