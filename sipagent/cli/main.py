@@ -42,7 +42,7 @@ COMMANDS = {  # where each is below sipagent.cli, and its short help; what is us
     "migrate": ("migrate:migrate_command", "Move all into a database that hosts share, or back."),
     "verify": ("verify:verify_command", "Check the chain, every row, every file, every stamp."),
     "stamp": ("verify:stamp_command", "Have the chain's head stamped by the time stamping authority."),
-    "receipt": ("receipt:receipt_group", "What a caller gets, and can check."),
+    "receipt": ("verify:receipt_group", "What a caller gets, and can check."),
     "init": ("init:init_command", "Write a config.toml, make keys, copy the prompts."),
     "keys": ("keys:keys_group", "Who can listen: make, list and rotate keys."),
     "user": ("logins:user_group", "Who may log in to the page."),

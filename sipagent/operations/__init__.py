@@ -10,7 +10,7 @@ in the trace whether it is done, refused or has failed, and returns a frozen val
     accounts   make, change and end accounts and tokens
     today      close for a while, or have callers hear a message before the notice
     purge      remove what has expired, as a person asks for it
-    verify     compare all that is kept with its chain; have the chain stamped
+    verify     compare all that is kept with its chain; have the chain stamped; give a caller a receipt
     statistics the figures of a period; the draws of the sample, again
     register   the entry for the register: made, written, compared
     tracing    the line in the trace of what is refused or fails

@@ -45,7 +45,7 @@ from sipagent.operations.persons import (
     delete_calls,
     show,
 )
-from sipagent.operations.receipts import give_receipt
+from sipagent.operations.verify import give_receipt
 from sipagent.text import language_of_papers, template
 from sipagent.text.papers import StatisticsWords, certificate
 from sipagent.web.guard import Entry, Form, WrongField, form_of
