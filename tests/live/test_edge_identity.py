@@ -23,7 +23,8 @@ pytestmark = pytest.mark.live
 
 SIGNER, OTHER = Signer(), Signer()
 ELSEWHERE = Signer("cert.example.net/b.pem")
-UNNAMEABLE = ("cert.example.net/../a.pem", "../a.pem", "cert.example.net/a.pem?b=c", "h/" + "a" * 300)
+# the first two would lead to a file, beside the folder
+UNNAMEABLE = ("cert.example.net/../../a.pem", "../a.pem", "cert.example.net/a.pem?b=c", "h/" + "a" * 300)
 PAD = "x" * 1300
 
 
@@ -55,7 +56,7 @@ def cases() -> dict[str, tuple[str, Headers]]:
         name: (state, (("Identity", value),)) for name, (state, value) in told.items()
     }
     every |= {
-        f"place {number}": ("claimed", (("Identity", sign().replace(PLACE, place)),))
+        f"place {number}": ("claimed", (("Identity", SIGNER.at(place).identity()),))
         for number, place in enumerate(UNNAMEABLE)
     }
     # what the claims of a passport need is not taken from what a worker can read
@@ -73,6 +74,7 @@ def verifying(directory: Path, roots: Path | None = None) -> Iterator[Edge]:
     folder = directory / "certificates"
     SIGNER.lays(folder)
     SIGNER.lays(folder, f"x.{PLACE}")
+    SIGNER.lays(folder, "../a.pem")
     identities = Identities(folder, roots, 60)
     with opened(directory / "edge", calls=90, calls_per_worker=30, identities=identities) as edge:
         yield edge

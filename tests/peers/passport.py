@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ class Signer:
         self.place, self.root, self.holder = place, Holder("root"), Holder("carrier")
         leaf = x509.BasicConstraints(ca=False, path_length=None)
         self.certificate = self.root.certify(self.holder, leaf, valid).public_bytes(Encoding.PEM)
+
+    def at(self, place: str) -> Signer:
+        """The same one, whose certificate lies elsewhere."""
+        other = copy(self)
+        other.place = place
+        return other
 
     def root_certificate(self) -> bytes:
         own = self.root.certify(self.root, x509.BasicConstraints(ca=True, path_length=None), LONG)
