@@ -178,6 +178,22 @@ class Quality(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissingSound(Pause):
+    """A span in which a channel has not what was said.
+
+    `channel`: `caller`, `operator` or `both`. `why`: `concealed` (packets were late or lost: what is heard is
+    made up), `nothing_came` (for longer: silence; lost, or not sent), `lost` (by us), `not_fed` (its leg gave
+    none), `paused`, `stopped` (by a key), `hold` (a side held), `transfer` (no operator was there). Both are
+    null where an older version wrote it: then sound was lost by us.
+    """
+
+    channel: str | None = None
+    why: str | None = None
+
+    omitted = ("channel", "why")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Record):
     """One thing that happened in a call, and by whom (`caller`, `operator`, `agent`, ...)."""
 
@@ -227,7 +243,7 @@ class Recording(Answered):
     bytes: int | None = None
     sha256: str | None = None  # of the stored file
     pauses: tuple[Pause, ...] = ()
-    missing: tuple[Pause, ...] = ()  # where sound of either side was lost: silence stands there
+    missing: tuple[MissingSound, ...] = ()  # all that is not what was said, pauses and holds among it
     flagged: bool = False
     expires_at: datetime
     hold: Json | None = None

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from retention.marks import ERASED
-from retention.records import Receipt, Recording, Status, to_text
+from retention.records import MissingSound, Receipt, Recording, Status, to_text
 from retention.rows.pages import Listing
 from retention.rows.rows import Rows
 
@@ -34,6 +34,7 @@ REASONS = (
     "host_lost",  # so did the host
     "fault",  # which nobody foresaw
 )
+OURS = (None, "lost", "not_fed")  # of what is missing
 _AGAIN = ("file", "short", "nothing")  # of which the file that is made in the end may know better
 
 
@@ -78,13 +79,15 @@ def shortfall(receipt: Receipt, recording: Recording | None) -> str | None:
 
 
 def _lost_s(recording: Recording) -> float:
-    """How much sound was lost within us, outside of pauses."""
-    return sum(
-        one.to_s
-        - one.from_s
-        - sum(max(0.0, min(one.to_s, p.to_s) - max(one.from_s, p.from_s)) for p in recording.pauses)
-        for one in recording.missing
-    )
+    """How much sound of a channel was lost within us, or not fed, outside of pauses: of the worse one."""
+
+    def outside_s(one: MissingSound) -> float:
+        cut = (min(one.to_s, pause.to_s) - max(one.from_s, pause.from_s) for pause in recording.pauses)
+        return one.to_s - one.from_s - sum(max(0.0, span) for span in cut)
+
+    ours = [one for one in recording.missing if one.why in OURS]
+    sides = (("both", None, side) for side in ("caller", "operator"))
+    return max(sum(outside_s(one) for one in ours if one.channel in side) for side in sides)
 
 
 def judge(store: Rows, recording: Recording) -> str | None:

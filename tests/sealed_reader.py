@@ -95,6 +95,7 @@ def opened(content: bytes, key: bytes) -> Iterator[tuple[int, int, int, int, byt
 
 def read(content: bytes, key: bytes) -> Sound:
     pcm, note, rate, expected, whole, ended = bytearray(), {"drops": 0, "pauses": []}, 0, 0, True, False
+    gaps: list[list[object]] = []  # each note tells those since the one before
     for kind, sequence, position, its_rate, payload in opened(content, key):
         whole &= sequence == expected
         rate, expected, ended = its_rate, sequence + 1, kind == END
@@ -103,6 +104,8 @@ def read(content: bytes, key: bytes) -> Sound:
             pcm.extend(payload)
         else:
             note = json.loads(payload)
+            gaps += note.pop("gaps", [])
+    note |= {"gaps": gaps} if gaps else {}
     return Sound(rate, bytes(pcm), note, whole and ended and note["drops"] == 0)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from retention.archive import Archive
 from retention.erase import erase_row, fail
 from retention.purge import purge
-from retention.records import Access, Approval, Event, Note, Pause, Recording, Sum
+from retention.records import Access, Approval, Event, MissingSound, Note, Recording, Sum
 from retention.rows.chain import ENTRY, GENESIS, ChainEntry, link
 from tests.kept import CALLER, OPERATOR, START, TERMS, archive, keep, receipt, recording, sqlite
 
@@ -28,7 +28,7 @@ def lived_in(folder: Path) -> Archive:
     kept = archive(folder)
     keep(kept, recording(-60 * 24 * 300))
     purge(kept, START, TERMS)
-    missing = (Pause(from_s=1.0, to_s=1.5),)
+    missing = (MissingSound(from_s=1.0, to_s=1.5),)
     first, second, third = (
         keep(kept, recording(n, duration_s=12, ended_at=START, missing=missing)) for n in range(3)
     )

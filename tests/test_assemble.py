@@ -31,11 +31,13 @@ from media.recording.assemble import (
     settle,
 )
 from media.recording.chunks import (
+    BOTH,
     Block,
     Chunk,
     ChunkNote,
     Finished,
     Kind,
+    MissingSeconds,
     PartWriter,
     Sealer,
     create_part,
@@ -99,7 +101,10 @@ def test_the_file_holds_every_bit_of_the_part(part: Path, how: How) -> None:
     finished = make(part, final)
     assert np.array_equal(decoded(final, key), block) and names(final.parent) == [final.name]
     pauses = ((0.1, 0.2), (1.5, 2.654))
-    assert finished == Finished(rate=RATE, samples=21234, complete=False, drops=3, pauses=pauses)
+    missing = tuple(MissingSeconds(BOTH, *pause, "paused") for pause in pauses)
+    assert finished == Finished(
+        rate=RATE, samples=21234, complete=False, drops=3, pauses=pauses, missing=missing
+    )
     assert finished.duration_s == 21234 / RATE and stat.S_IMODE(final.stat().st_mode) == 0o600
     assert make(part, final) == finished
     assert key is None or final.read_bytes() == content

@@ -944,7 +944,7 @@ def lasts(*history: e.Fact) -> Played:
     case("a pause goes along", MINE, [*STATIONS["paused"], ASKS, *picks_up(2)], silent=True,
          does=[e.PlayTone(Tone.PAUSED)], never=e.SilenceTap),
     case("the giver's hold ends with the giver", MINE, [*HELD, *picks_up(2)], silent=False),
-    case("and goes on where it fails", MINE, [*HELD, gone(2, 486)], never=e.SilenceTap,
+    case("and goes on where it fails", MINE, [*HELD, gone(2, 486)], silent=True,
          does=[e.Play(CALLER, Prompt.HOLD_MUSIC)]),
     case("the giver types no code", MINE, [*TRANSFER, *typed("*5*7")], tap="running", flagged=False),
     case("the colleague does", MINE, [*TRANSFER, picks_up(2)[0], *typed("*", 2), e.MediaArrived(2),

@@ -15,15 +15,16 @@ import pytest
 
 import prompts
 from media.frame import FRAME_SAMPLES, Samples
-from sipagent.agent.engine import EngineFault, ForeignMedia, SoundEnded
+from sipagent.agent.engine import EngineFault, ForeignMedia, Gap, SoundEnded
 from sipagent.call import events as e
 from sipagent.pjsip import library, media_sources
 from sipagent.pjsip.ears import RING_TICKS, TICK, TICK_BYTES, Ear
 from sipagent.sip.packet_filter import Place
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call
-from sipagent.softphone.rtp import SteadyTone, strongest
+from sipagent.softphone.rtp import FRAME, SteadyTone, decode, encode, strongest
 from sipagent.softphone.sip import sdp
+from tests import tiers
 from tests.loopback import CALLER_HZ, DESK_HZ, ROOT, Loopback, scene
 from tests.peers.stranger import Stranger
 from tests.relay import FarPhone, Mix
@@ -61,6 +62,74 @@ def test_what_a_line_loses_is_counted_to_the_packet_also_across_a_hold(office: L
     streams = office.engine.streams(leg)
     assert (streams[0].packets, streams[0].lost) == (first.packets, first.lost) and streams[-1].packets > 10
     assert office.engine.streams(leg) == ()
+
+
+PCMA = 8
+
+
+class Numbered:
+    """Noise of which each 5 ms are known again."""
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(7)
+        self.parts: set[bytes] = set()
+
+    def frame(self) -> Samples:
+        noise = self._random.integers(-9000, 9000, FRAME).astype(np.int16)
+        self.parts |= {part.tobytes() for part in np.split(decode(encode(noise, PCMA), PCMA), 4)}
+        return noise
+
+
+def made_up(sound: Samples, sent: set[bytes]) -> list[int]:
+    """Of each tick how many of its four parts were never sent."""
+    made = [part.tobytes() not in sent for part in np.split(sound, len(sound) // (TICK // 4))]
+    return [sum(made[at : at + 4]) for at in range(0, len(made), 4)]
+
+
+LINES = (
+    Mix(),
+    Mix(loss=0.05, seed=1),
+    Mix(loss=0.1, burst=3, seed=2),
+    Mix(loss=0.5, burst=30, seed=3),
+    Mix(loss=0.03, jitter_ms=60, seed=4),
+    Mix(loss=0.02, reorder=0.05, seed=5),
+)
+
+
+@scene
+def test_what_is_made_up_where_nothing_came_is_named_to_the_tick_and_nothing_else(stack: ExitStack) -> None:
+    """Each tick that was handed over is either what was sent, or named."""
+    gaps: dict[int, list[tuple[int, int, str]]] = {}  # of each leg, each by its ticks
+    office = Loopback(stack, gap=lambda leg, gap: gaps.setdefault(leg, []).append(place(leg, gap)))
+
+    def place(leg: int, gap: Gap) -> tuple[int, int, str]:
+        end = sum(map(len, office.heard[leg])) - gap.back
+        assert end % TICK == gap.samples % TICK == 0
+        return (end - gap.samples) // TICK, end // TICK, gap.why
+
+    for lines in (LINES[:3], LINES[3:]):
+        up: list[tuple[Mix, Numbered, Call, int]] = []
+        for number, mix in enumerate(lines):
+            sound, far = Numbered(), FarPhone(office.loop, f"+3361234567{number}")
+            far.sound, far.mixes = (lambda sound=sound: sound), (mix, Mix())
+            office.stack.enter_context(far)
+            up.append((mix, sound, *office.answered(far)))
+        for *_, leg in up:
+            office.engine.listen(leg)
+        office.frames(up[-1][2], tiers.depth(3, 20))
+        for mix, sound, call, leg in up:
+            office.engine.catch_up([leg])
+            truth = made_up(office.sound_of(leg), sound.parts)
+            named = ["" for _ in truth]
+            for start, end, why in gaps.get(leg, []):
+                named[start:end] = [why] * (end - start)
+            settled = slice(5, len(truth) - 5)  # the first may be from before; the last are named later
+            pairs = [*zip(truth[settled], named[settled], strict=True)]
+            assert [pair for pair in pairs if pair[0] == 4 and not pair[1]] == [], mix
+            assert [pair for pair in pairs if pair[0] < 2 and pair[1]] == [], mix
+            assert any(why for _, why in pairs) is (mix != Mix()), mix
+            assert ("nothing_came" in named) is (mix.burst > 15), mix
+            office.hangs_up(call, leg)
 
 
 # --- sounds ---
@@ -133,7 +202,7 @@ class PjFrame(ctypes.Structure):
 
 @scene
 def test_each_sample_of_a_ring_is_taken_once_or_missed_whenever_that_is(office: Loopback) -> None:
-    ear = Ear(office.engine.sound.ears._pool)
+    ear = Ear(office.engine.sound.ears.pool)
     put = library.LIBRARY.pjmedia_port_put_frame
     rng, given, had = np.random.default_rng(5), 0, 0
     for ticks in [1, 0, RING_TICKS - 1, 3, RING_TICKS, 2, RING_TICKS + 1, 700, *rng.integers(0, 600, 60)]:

@@ -27,7 +27,7 @@ from retention import vault
 from retention.archive import Archive
 from retention.marks import Marks
 from retention.recording_files import LocalFiles
-from retention.records import Recording, Status
+from retention.records import MissingSound, Recording, Status
 from retention.rows.rows import StoreError
 from retention.shortfall import told
 from retention.sqlite import Store
@@ -451,6 +451,27 @@ def test_refused_while_it_begins_nothing_of_it_stays(
     settle(recorder)
     assert is_erased(archive, row) and (failed, alerts) == ([], [])
     assert archive.store.receipt(row.id).decision == "refused" and verify(archive).problems == []
+
+
+@pytest.mark.parametrize("kind", ["recorder", "clear"])
+def test_the_map_of_what_is_missing_is_in_the_row_and_whoever_changes_it_is_found(
+    kind: str, archive: Archive, request: pytest.FixtureRequest
+) -> None:
+    recorder, row = request.getfixturevalue(kind), recording()
+    tap = begin(recorder, row)
+    tap.unheard(Channel.CALLER, 0, 160, "concealed")
+    recorder.keep(tap, row, CLOSING)
+    settle(recorder)
+    (told,) = archive.store.recording(row.id).missing
+    assert told == MissingSound(channel="caller", from_s=1.98, to_s=2.0, why="concealed")
+    assert verify(archive).problems == []
+    name = Paths(archive).final(row.id, "sealed" if kind == "recorder" else "wav")
+    whole = name.read_bytes()
+    name.write_bytes(whole.replace(b'"concealed"', b'"not_fed!!"'))
+    assert name.read_bytes() != whole and len(verify(archive).problems) == 1
+    name.write_bytes(whole)
+    kept.sqlite(archive.store).execute("UPDATE recordings SET missing = '[]'")
+    assert verify(archive).problems != []
 
 
 @pytest.mark.parametrize("step", ["_encode", "_checksum", "_survey"])

@@ -32,7 +32,7 @@ LIST_FIELDS = """id call_id started_at ended_at duration_s caller called operato
     decision notice channels sample_rate path bytes sha256 pauses missing flagged expires_at hold purged_at"""
 CALLS_FIELDS = """id call_id started_at answered_at connected_at ended_at caller called operator operators
     outcome decision decided_by decided_at phase dtmf_method keyword confidence notice_played_ms events
-    recording_id quality caller_identity expires_at"""
+    recording_id quality caller_identity not_recorded_because expires_at"""
 
 
 def test_json_has_the_fields_of_the_contract_with_plain_values() -> None:

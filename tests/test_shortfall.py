@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import pytest
 
 from media.recording import chunks
 from media.recording.assemble import AssemblyError, read_sound
-from retention.records import Event, Pause, Status
+from media.recording.tap import Tap
+from retention.records import Event, MissingSound, Pause, Status
 from retention.shipping import lost_receipt
 from retention.shortfall import GOES_ON, REASONS, STARTED, STOPPED, TOLERATED_S, not_recorded, shortfall
 from retention.vault import public_line
@@ -44,7 +46,8 @@ def story(*told: tuple[float, str]) -> dict[str, Any]:
 
 
 WHOLE, CLOSED = story((60, STARTED)), {"status": Status.CLOSED, "duration_s": 180.0}
-LOST = (Pause(from_s=10.0, to_s=13.0),)
+LOST = (MissingSound(from_s=10.0, to_s=13.0),)
+MADE_UP = (MissingSound(channel="caller", from_s=10.0, to_s=13.0, why="concealed"),)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,7 @@ LOST = (Pause(from_s=10.0, to_s=13.0),)
         (WHOLE, CLOSED | {"duration_s": 178.1}, None),
         (WHOLE, CLOSED | {"duration_s": 177.9}, "short"),
         (WHOLE, CLOSED | {"missing": LOST}, "short"),
+        (WHOLE, CLOSED | {"missing": MADE_UP}, None),
         (WHOLE, CLOSED | {"missing": LOST, "pauses": (Pause(from_s=9.0, to_s=12.0),)}, None),
         (WHOLE, {"status": Status.FAILED}, "nothing"),
         (WHOLE, {"status": Status.OPEN}, None),
@@ -189,6 +193,7 @@ def test_a_fault_of_the_recorder_is_told_of_with_its_call(
     folder = tmp_path / "office"
     folder.mkdir()
     with pytest.MonkeyPatch.context() as faults, staged(folder, monkeypatch, RULES) as stage:
+        monkeypatch.setattr(recorders, "Tap", partial(Tap, queue_s=60.0))  # the clock here runs fast
         trial = Trial(stage, faults, dice)
         fault: Callable[[], None] = getattr(trial, name)
         if moment == "before":

@@ -13,9 +13,27 @@ import pytest
 
 from media.frame import FRAME_SAMPLES, SILENCE
 from media.recording import tap as tap_module
-from media.recording.assemble import assemble
-from media.recording.chunks import Kind, create_part, read_part
-from media.recording.tap import STALLED, Backlog, Channel, Entry, Tap, TapError, TapWriter
+from media.recording.assemble import assemble, settle
+from media.recording.chunks import (
+    BOTH,
+    MOST_MISSING,
+    Kind,
+    MissingSamples,
+    create_part,
+    missing_s,
+    read_part,
+)
+from media.recording.tap import (
+    STALLED,
+    Backlog,
+    Channel,
+    Entry,
+    SilenceMark,
+    Tap,
+    TapError,
+    TapWriter,
+    UnheardRun,
+)
 from tests.parts import no_more_than
 from tests.tapping import (
     PATIENCE_S,
@@ -102,7 +120,7 @@ def test_what_the_queue_cannot_hold_is_counted_and_silent(part: Path) -> None:
     feed(tap, 0, 12000)
     result = tap.finish()
     assert (result.samples, result.drops, result.complete) == (12000, 10, False)
-    assert result.missing == ((1.0, 1.5),)
+    assert result.missing == ((BOTH, 1.0, 1.5, "lost"),)
     wanted = expected(12000)
     wanted[8000:] = 0
     assert np.array_equal(content(part), wanted)
@@ -123,8 +141,58 @@ def test_what_was_lost_before_it_came_is_silent_in_its_place_and_counted(part: P
     wanted = expected(8000)
     wanted[800:7200, Channel.CALLER] = 0
     assert np.array_equal(content(part), wanted)
-    assert (result.drops, result.complete, result.missing) == (8, False, ((0.1, 0.9),))
-    assert assemble(part, part.with_suffix(".flac"), "flac").missing == ((0.1, 0.9),)
+    assert (result.drops, result.complete, result.missing) == (
+        8,
+        False,
+        ((Channel.CALLER, 0.1, 0.9, "lost"),),
+    )
+    assert assemble(part, part.with_suffix(".flac"), "flac") == result
+
+
+@pytest.mark.usefixtures("by_hand")
+@pytest.mark.parametrize("key", [None, bytes(32)], ids=["clear", "sealed"])
+def test_what_is_missing_is_told_by_channel_and_reason_in_the_file(part: Path, key: bytes | None) -> None:
+    """A later word counts, and a silence counts before all."""
+    tap, final = Tap(part, pytest.fail), part.with_suffix(".flac")
+    tap.start(key)
+    feed(tap, 0, 8000)
+    tap.unheard(Channel.CALLER, 1600, 160, "concealed")
+    tap.unheard(Channel.OPERATOR, 0, 320, "concealed")
+    assert tap.write_out()
+    feed(tap, 8000, 16000)
+    tap.unheard(Channel.OPERATOR, 8000 - 320, 640, "nothing_came")  # which had begun before
+    tap.unheard(Channel.CALLER, 160, 160, "concealed")
+    tap.silence(True, "hold")
+    feed(tap, 16000, 24000)
+    tap.silence(True)
+    tap.unheard(Channel.CALLER, 0, 160, "concealed")
+    feed(tap, 24000, 32000)
+    told = tap.finish()
+    assert told.missing == (
+        (Channel.CALLER, 0.78, 0.8, "concealed"),
+        (Channel.OPERATOR, 0.96, 1.04, "nothing_came"),
+        (Channel.CALLER, 1.96, 1.98, "concealed"),
+        (BOTH, 2.0, 3.0, "hold"),
+        (BOTH, 3.0, 4.0, "paused"),
+    )
+    assert (settle(part, final) if key else assemble(part, final, "flac")) == told
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_channel_that_is_fed_nothing_is_told_of(part: Path) -> None:
+    tap = Tap(part, pytest.fail)
+    tap.start()
+    feed(tap, 0, 8000)
+    for position in range(8000, 16000, 800):
+        tap.feed(Channel.CALLER, tone(0, position), 1000.0 + position / RATE)
+    assert tap.finish().missing == ((Channel.OPERATOR, 1.0, 2.0, "not_fed"),)
+
+
+def test_very_many_gaps_are_told_as_fewer_that_hold_them() -> None:
+    gaps = [MissingSamples(0, at, at + 160, "concealed") for at in range(0, 8000 * 3600, 960)]
+    told = missing_s(gaps, RATE)
+    assert len(told) <= MOST_MISSING and (told[0].from_s, told[-1].to_s) == (0.0, gaps[-1].stop / RATE)
+    assert missing_s(gaps[:100], RATE)[1] == (0, 0.12, 0.14, "concealed")
 
 
 def test_abandoned_it_writes_no_more(tap: Tap, part: Path, failures: list[str]) -> None:
@@ -384,8 +452,10 @@ def opened(capacity: int) -> Backlog:
 def brief(entries: list[Entry]) -> list[object]:
     """Marks as they are; frames as (channel, size, "sound" or "silence")."""
     return [
-        one
-        if isinstance(one, bool)
+        one.on
+        if isinstance(one, SilenceMark)
+        else one
+        if isinstance(one, UnheardRun)
         else (one[0], one[1], "silence")
         if isinstance(one[1], int)
         else (one[0], one[1].size, "sound")

@@ -20,7 +20,7 @@ from retention.accounts.shared import ACCOUNTS_SCHEMA, SharedAccounts
 from retention.archive import Archive
 from retention.erase import erase_row
 from retention.postgres.connection import SchemaStep, SchemaSteps
-from retention.records import Pause
+from retention.records import MissingSound
 from retention.rows.chain import TABLES
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
@@ -131,7 +131,7 @@ def test_rows_from_before_a_column_are_as_they_were(tmp_path: Path) -> None:
     assert upgraded.store.recordings() == [row] and row.missing == ()
     assert call in upgraded.store.receipts() and call.quality is None
     assert verify(upgraded).problems == []
-    told = keep(upgraded, recording(2, missing=(Pause(from_s=1.0, to_s=1.5),)))
+    told = keep(upgraded, recording(2, missing=(MissingSound(from_s=1.0, to_s=1.5),)))
     measured = receipt(told)
     upgraded.store.keep_receipt(measured)
     assert told in upgraded.store.recordings() and measured in upgraded.store.receipts()

@@ -332,6 +332,9 @@ class OnCallTsxStateParam:
 
 class OnCallMediaStateParam: ...
 
+class OnStreamCreatedParam:
+    stream: SupportsInt
+
 class OnStreamDestroyedParam:
     streamIdx: int
 

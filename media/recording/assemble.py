@@ -22,25 +22,28 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
 
 from media import MediaError
 from media.recording.chunks import (
+    BOTH,
     CHANNELS,
+    LOST,
     Block,
     Chunk,
     ChunkNote,
     Finished,
     Kind,
+    MissingSamples,
+    MissingSeconds,
     Naming,
     Span,
-    merged,
+    missing_s,
     open_all,
     read_part,
-    spans_s,
     sync_directory,
 )
 
@@ -55,6 +58,7 @@ class Walk:
     chunks: int = 0
     position: int = 0
     note: ChunkNote = field(default_factory=ChunkNote)
+    told: list[MissingSamples] = field(default_factory=list)  # by all notes
     gaps: list[Span] = field(default_factory=list)
     unbroken: bool = True
     ended: bool = False
@@ -68,9 +72,11 @@ class Walk:
         return self.note.pauses_s(self.rate, self.position) if self.rate else ()
 
     @property
-    def missing(self) -> tuple[tuple[float, float], ...]:
-        """In s: what was lost before it was written, and what is not there any more."""
-        return spans_s(merged((*self.note.missing, *self.gaps)), self.rate) if self.rate else ()
+    def missing(self) -> tuple[MissingSeconds, ...]:
+        """In s: what did not come, was lost before it was written, or is not there any more; and silences."""
+        lost = (MissingSamples(BOTH, *span, LOST) for span in (*self.note.missing, *self.gaps))
+        every = (*self.told, *lost, *self.note.silences(self.position))
+        return missing_s(every, self.rate) if self.rate else ()
 
     def follow(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, Chunk]]:
         """The chunks that continue the recording, each with the number of samples missing before it."""
@@ -101,6 +107,7 @@ class Walk:
     def _learn(self, chunk: Chunk) -> None:
         try:
             self.note = chunk.note
+            self.told += self.note.gaps
         except (ValueError, KeyError, TypeError):  # not of our writing
             self.unbroken = False
 
@@ -323,17 +330,24 @@ def _checksum(path: Path) -> int:
     return checksum
 
 
+def _missing(told: list[Any]) -> MissingSeconds:
+    """A span as a comment has it; older versions wrote what was lost without channel and reason."""
+    if len(told) == 2:
+        return MissingSeconds(BOTH, float(told[0]), float(told[1]), LOST)
+    channel, start, stop, why = told
+    return MissingSeconds(int(channel), float(start), float(stop), str(why))
+
+
 def _finished(final: Path, file: soundfile.SoundFile) -> Finished:
     """What an open sound file says of itself; AssemblyError if its comment is not ours."""
     try:
         said = json.loads(file.comment)
         match said:
             case {"complete": bool(complete), "drops": int(drops), "pauses": list(spans)}:
-                pauses, missing = (
-                    tuple((float(start), float(stop)) for start, stop in one)
-                    for one in (spans, said.get("missing", []))
-                )
-                if all(0 <= start <= stop < math.inf for start, stop in (*pauses, *missing)):
+                pauses = tuple((float(start), float(stop)) for start, stop in spans)
+                missing = tuple(map(_missing, said.get("missing", [])))
+                spans = [*pauses, *((one.from_s, one.to_s) for one in missing)]
+                if all(0 <= start <= stop < math.inf for start, stop in spans):
                     return Finished(file.samplerate, file.frames, complete, drops, pauses, missing)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise AssemblyError("{0}: was not made from a part", final) from error

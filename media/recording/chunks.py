@@ -19,8 +19,10 @@ last whole chunk: after kill -9, on a full disk, cut at any byte. Everything is 
 
 The payload of an audio chunk is interleaved 16-bit PCM, one second at most. That of a note or an end is
 JSON, `{"drops": 2, "pauses": [[8000, 16000]]}`: frames lost so far, and spans of positions silenced on
-request, the last one `[8000, null]` while it lasts. A note is written whenever that changes, the last
-note or end counts. A part is complete if its sequence has no gap and it finishes with an end that counts
+request, the last one `[8000, null]` while it lasts; `why`: of each span why, where it was not a pause. A note
+is written whenever that changes, the last note or end counts. But `gaps`, `[[0, 4000, 4160, "concealed"]]`,
+are those that were found since the note before: of a channel from where to where sound is missing, and why;
+a later one counts. A part is complete if its sequence has no gap and it finishes with an end that counts
 no drops.
 
 Readers skip what fails its CRC and go on at the next magic, so one bad sector costs one chunk, or of a
@@ -49,6 +51,7 @@ that begin a stream.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import struct
@@ -144,17 +147,66 @@ def spans_s(spans: Iterable[Span], rate: int) -> tuple[tuple[float, float], ...]
     return tuple((round(start / rate, 3), round(stop / rate, 3)) for start, stop in spans if start < stop)
 
 
+BOTH = 2  # channels, as the channel of a gap
+PAUSED, LOST = "paused", "lost"
+
+
+class MissingSamples(NamedTuple):
+    """Of a channel, 0 and 1 or `BOTH`, from which position on to which one its sound is missing, and why."""
+
+    channel: int
+    start: int
+    stop: int
+    why: str
+
+
+def overlaid(gaps: Iterable[MissingSamples]) -> list[MissingSamples]:
+    """In order, each position of a channel in one of them at most: in the one that comes last."""
+    told: dict[int, list[MissingSamples]] = {}
+    for gap in gaps:
+        for channel in range(CHANNELS) if gap.channel == BOTH else (gap.channel,):
+            there = told.setdefault(channel, [])
+            after: list[MissingSamples] = []
+            while there and there[-1].stop > gap.start:  # most come in order
+                after.append(there.pop())
+            for one in reversed(after):
+                if one.start < gap.start:
+                    there.append(one._replace(stop=gap.start))
+            there.append(gap._replace(channel=channel))
+            there += [
+                one._replace(start=max(one.start, gap.stop)) for one in reversed(after) if one.stop > gap.stop
+            ]
+    return sorted(
+        (one for there in told.values() for one in _joined(there)), key=lambda one: one[1:3] + one[:1]
+    )
+
+
+def _joined(gaps: Iterable[MissingSamples]) -> list[MissingSamples]:
+    found: list[MissingSamples] = []
+    for gap in gaps:
+        if gap.start < gap.stop:
+            if found and found[-1].stop == gap.start and found[-1].why == gap.why:
+                found[-1] = found[-1]._replace(stop=gap.stop)
+            else:
+                found.append(gap)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkNote:
     """The notes that go with the sound.
 
     `drops` counts frames replaced by silence; `pauses` are spans of positions in samples, `None` as the end
-    of one that goes on; `missing`: where sound of either channel was lost.
+    of one that goes on; `why` says of each of the first of them why, if it was not a pause. `missing`: where
+    sound of either channel was lost, as older versions wrote it; `gaps`: what is missing, and was found since
+    the note before.
     """
 
     drops: int = 0
     pauses: tuple[tuple[int, int | None], ...] = ()
+    why: tuple[str, ...] = ()
     missing: tuple[Span, ...] = ()
+    gaps: tuple[MissingSamples, ...] = ()
 
     def pauses_s(self, rate: int, end: int) -> tuple[tuple[float, float], ...]:
         """The pauses in s from the start, to the ms, of a recording that ends at position `end`."""
@@ -162,13 +214,16 @@ class ChunkNote:
             ((start, end if stop is None else min(stop, end)) for start, stop in self.pauses), rate
         )
 
-    def missing_s(self, rate: int) -> tuple[tuple[float, float], ...]:
-        """What is missing, in s from the start, to the ms."""
-        return spans_s(self.missing, rate)
+    def silences(self, end: int) -> Iterator[MissingSamples]:
+        """The pauses of a recording that ends at this position, each with its reason."""
+        whys = itertools.chain(self.why, itertools.repeat(PAUSED))
+        for (start, stop), why in zip(self.pauses, whys, strict=False):
+            yield MissingSamples(BOTH, start, end if stop is None else min(stop, end), why)
 
     def to_payload(self) -> bytes:
-        missing = {"missing": self.missing} if self.missing else {}  # which older versions do not know
-        return json.dumps({"drops": self.drops, "pauses": self.pauses} | missing).encode()
+        more = {"why": self.why, "missing": self.missing, "gaps": self.gaps}  # older versions know not all
+        told = {name: value for name, value in more.items() if value}
+        return json.dumps({"drops": self.drops, "pauses": self.pauses} | told).encode()
 
     @classmethod
     def from_payload(cls, payload: bytes) -> "ChunkNote":
@@ -178,7 +233,57 @@ class ChunkNote:
             tuple((start, stop) for start, stop in spans)
             for spans in (fields["pauses"], fields.get("missing", ()))
         )
-        return cls(drops=int(fields["drops"]), pauses=pauses, missing=missing)
+        gaps = tuple(
+            MissingSamples(int(of), int(start), int(stop), str(why))
+            for of, start, stop, why in fields.get("gaps", ())
+        )
+        why = tuple(map(str, fields.get("why", ())))
+        return cls(drops=int(fields["drops"]), pauses=pauses, why=why, missing=missing, gaps=gaps)
+
+
+class MissingSeconds(NamedTuple):
+    """A gap in s from the start."""
+
+    channel: int
+    from_s: float
+    to_s: float
+    why: str
+
+
+MOST_MISSING = 2000  # spans that are told of one recording
+
+
+def missing_s(gaps: Iterable[MissingSamples], rate: int) -> tuple[MissingSeconds, ...]:
+    """To the ms; where there are very many, those that lie close together are one."""
+    found, apart = overlaid(gaps), rate // 50
+    while len(found) > MOST_MISSING:
+        found, apart = _closed(found, apart), 2 * apart
+    return tuple(
+        MissingSeconds(one.channel, round(one.start / rate, 3), round(one.stop / rate, 3), one.why)
+        for one in _both(found)
+    )
+
+
+def _closed(gaps: list[MissingSamples], apart: int) -> list[MissingSamples]:
+    """With gaps of the same reason joined that are no further apart."""
+    last: dict[int, MissingSamples] = {}
+    found: list[MissingSamples] = []
+    for gap in gaps:
+        before = last.get(gap.channel)
+        if before and before.why == gap.why and gap.start - before.stop <= apart:
+            longer = found[found.index(before)] = before._replace(stop=gap.stop)
+        else:
+            longer = gap
+            found.append(gap)
+        last[gap.channel] = longer
+    return found
+
+
+def _both(gaps: list[MissingSamples]) -> Iterator[MissingSamples]:
+    """What both channels have alike is one."""
+    for (start, stop, why), alike in itertools.groupby(gaps, key=lambda one: one[1:]):
+        channels = [one.channel for one in alike]
+        yield MissingSamples(BOTH if len(channels) == CHANNELS else channels[0], start, stop, why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +291,8 @@ class Finished:
     """A recording that has ended: a tap's, or a finished file, sealed or in clear.
 
     `samples` per channel at `rate` Hz; `complete` unless frames were dropped, chunks are missing or the tap
-    never finished; `drops` counts frames replaced by silence; `pauses`, and `missing` sound with silence in
-    its place, in s from the start.
+    never finished; `drops` counts frames replaced by silence; `pauses`, in s from the start; `missing`: all
+    that is not what was said, those among it.
     """
 
     rate: int
@@ -195,7 +300,7 @@ class Finished:
     complete: bool
     drops: int
     pauses: tuple[tuple[float, float], ...]
-    missing: tuple[tuple[float, float], ...] = ()
+    missing: tuple[MissingSeconds, ...] = ()
 
     @property
     def duration_s(self) -> float:

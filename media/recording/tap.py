@@ -34,26 +34,31 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from enum import Enum, IntEnum, auto
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from media.frame import SAMPLE_RATE, Samples
 from media.recording.chunks import (
+    LOST,
+    PAUSED,
     Block,
     ChunkNote,
     Finished,
     Kind,
+    MissingSamples,
     Naming,
     PartWriter,
     Sealer,
-    Span,
     create_part,
-    merged,
+    missing_s,
     sync_directory,
 )
+
+NOT_FED = "not_fed"  # why sound is missing: its leg gave none
 
 Run: TypeAlias = "Samples | int"
 """Audio, or a number of samples of silence."""
@@ -79,6 +84,22 @@ SHORT_OF_TICK = 0.25
 
 class LostRun(int):
     """A number of samples that were given and are lost: silence in their place, which is told."""
+
+
+class UnheardRun(NamedTuple):
+    """A span of a channel that ends `back` samples before the end of what it was given: nothing came then."""
+
+    channel: int
+    back: int
+    samples: int
+    why: str
+
+
+class SilenceMark(NamedTuple):
+    """Both channels are silent from now on, or no longer."""
+
+    on: bool
+    why: str
 
 
 def _size(run: Run) -> int:
@@ -170,7 +191,11 @@ class Aligner:
         self._frame = rate // 10
         self._lanes = (_Lane(rate), _Lane(rate))
         self._pauses: list[tuple[int, int | None]] = []
-        self._lost: list[list[Span]] = [[], []]
+        self._whys: list[str] = []  # of each pause
+        self._found: tuple[list[MissingSamples], ...] = (
+            [],
+            [],
+        )  # of each channel, since `gaps` was last asked
         self.taken = 0
 
     @property
@@ -179,9 +204,23 @@ class Aligner:
         return tuple(self._pauses)
 
     @property
-    def missing(self) -> tuple[Span, ...]:
-        """Spans of positions in which sound of either channel is lost."""
-        return merged(itertools.chain(*self._lost))
+    def whys(self) -> tuple[str, ...]:
+        """Of each pause why."""
+        return tuple(self._whys)
+
+    def gaps(self) -> tuple[MissingSamples, ...]:
+        """What is missing, and was found since this was last asked."""
+        found = tuple(itertools.chain(*self._found))
+        for one in self._found:
+            one.clear()
+        return found
+
+    def unheard(self, span: UnheardRun) -> None:
+        """Nothing came for a span of what was added."""
+        stop = self._lanes[span.channel].heard_end - span.back
+        start = max(0, stop - span.samples)
+        if start < stop:
+            self._found[span.channel].append(MissingSamples(span.channel, start, stop, span.why))
 
     def add(self, channel: int, run: Run, at: float) -> None:
         """A frame of channel 0 or 1 whose last sample ended at `at`, in s on a monotonic clock."""
@@ -193,27 +232,38 @@ class Aligner:
             missing = at - lane.heard_at - size / self._rate
             if missing > AWAY_S:
                 lane.pad_to(lane.heard_end + self._ticks(missing * self._rate))
+            self._miss(channel, lane.heard_end, lane.end, NOT_FED)
         if isinstance(run, LostRun):
-            self._lost[channel].append((lane.end, lane.end + run))
+            self._miss(channel, lane.end, lane.end + run, LOST)
         lane.hear(run, at)
         self._straighten(lane, other)
 
-    def silence(self, on: bool) -> None:
+    def _miss(self, channel: int, start: int, stop: int, why: str) -> None:
+        if start < stop:
+            self._found[channel].append(MissingSamples(channel, start, stop, why))
+
+    def silence(self, on: bool, why: str = PAUSED) -> None:
         """From now on both channels are silent, or no longer.
 
         Silences too much rather than leave a digit of a card number: the whole frame in which it is asked
         for, and the frame after its end, which still has earlier sound.
         """
+        ends = [lane.end for lane in self._lanes]
+        if on and self._is_silent() and why != self._whys[-1] and self._pauses[-1][0] < min(ends):
+            self._pauses[-1] = (self._pauses[-1][0], min(ends))  # it goes on for another reason
+            self._pauses.append((min(ends), None))
+            self._whys.append(why)
         if on == self._is_silent():
             return
-        ends = [lane.end for lane in self._lanes]
         if not on:
             self._pauses[-1] = (self._pauses[-1][0], max(ends) + self._frame)
             return
         start = min(ends)
         if self._pauses and (self._pauses[-1][1] or 0) >= start:
             start = self._pauses.pop()[0]
+            why = self._whys.pop()
         self._pauses.append((start, None))
+        self._whys.append(why)
 
     def take(self) -> Iterator[Block]:
         """(n, 2) int16 blocks of at most a second: everything that is settled in both channels."""
@@ -226,12 +276,16 @@ class Aligner:
     def take_rest(self) -> Iterator[Block]:
         """Everything left, the shorter channel padded; nothing may be added after it."""
         end = max(lane.end for lane in self._lanes)
-        for lane in self._lanes:
+        for channel, lane in enumerate(self._lanes):
+            if end - lane.heard_end > AWAY_S * self._rate:
+                self._miss(channel, lane.heard_end, end, NOT_FED)
             lane.pad_to(end)
         if self._pauses:
             start, stop = self._pauses.pop()
             if start < end:
                 self._pauses.append((start, end if stop is None else min(stop, end)))
+            else:
+                self._whys.pop()
         return self._blocks(end)
 
     def _is_silent(self) -> bool:
@@ -255,11 +309,15 @@ class Aligner:
             return
         behind = other if ahead > 0 else lane
         moved_from = behind.shift(missing, self.taken)
-        lost = self._lost[self._lanes.index(behind)]
-        lost[:] = [
-            (start + missing, stop + missing) if start >= moved_from else (start, stop)
-            for start, stop in lost
+        place = self._lanes.index(behind)
+        found = self._found[place]  # what was told before lies before
+        found[:] = [
+            one._replace(start=one.start + missing, stop=one.stop + missing)
+            if one.start >= moved_from
+            else one
+            for one in found
         ]
+        self._miss(place, moved_from, moved_from + missing, NOT_FED)
         self._pauses = [  # a pause moves with the words in it
             (start, stop + missing if stop is not None and stop > moved_from else stop)
             for start, stop in self._pauses
@@ -280,8 +338,8 @@ class Aligner:
 Frame: TypeAlias = tuple[int, Run, float]
 """Channel, audio or a number of samples of silence, the time of its end in s on a monotonic clock."""
 
-Entry: TypeAlias = Frame | bool
-"""A frame, or silence asked for on or off."""
+Entry: TypeAlias = Frame | UnheardRun | SilenceMark
+"""A frame, what of it did not come, or silence asked for on or off."""
 
 
 class Backlog:
@@ -300,7 +358,7 @@ class Backlog:
         self._lost: dict[int, tuple[int, float]] = {}
         self._lost_samples = 0
         self._accepting = False
-        self._silent = False
+        self._silent = False, ""  # and why
         self._drops = 0
 
     @property
@@ -338,13 +396,20 @@ class Backlog:
                 self._entries.append((channel, LostRun(samples), at))
                 self._drops += -(-samples // self._empty)
 
-    def mark(self, silent: bool) -> None:
-        """Silence begins or ends; calling it twice changes nothing."""
+    def unheard(self, span: UnheardRun) -> None:
+        """Of what was put last."""
         with self._lock:
-            if silent != self._silent:
-                self._silent = silent
+            if self._accepting and not self._lost:
+                self._entries.append(span)
+
+    def mark(self, silent: bool, why: str = PAUSED) -> None:
+        """Silence begins or ends; calling it twice changes nothing."""
+        why = why if silent else ""
+        with self._lock:
+            if (silent, why) != self._silent:
+                self._silent = silent, why
                 self._keep_losses()
-                self._entries.append(silent)
+                self._entries.append(SilenceMark(silent, why))
 
     def take(self) -> list[Entry]:
         """All entries since the last time, in order."""
@@ -432,6 +497,7 @@ class Tap:
         self._file: PartWriter | None = None
         self._aligner = Aligner(sample_rate)
         self._noted = ChunkNote()
+        self._gaps: list[MissingSamples] = []  # all that were noted
         self._result: Finished | None = None
         self._synced_at: float | None = None
 
@@ -474,12 +540,16 @@ class Tap:
         """
         self._backlog.miss(channel, samples, at)
 
-    def silence(self, on: bool) -> None:
+    def unheard(self, channel: Channel, back: int, samples: int, why: str) -> None:
+        """In what was fed of a channel so many samples did not come, that end `back` before its end."""
+        self._backlog.unheard(UnheardRun(channel, back, samples, why))
+
+    def silence(self, on: bool, why: str = PAUSED) -> None:
         """Both channels are silent from now on, or no longer; calling it twice is harmless.
 
         Whole frames of 100 ms are silenced, including those at both ends.
         """
-        self._backlog.mark(on)
+        self._backlog.mark(on, why)
 
     def finish(self) -> Finished:
         """Write everything fed, sync and close; returns what was written, also when called again.
@@ -563,7 +633,7 @@ class Tap:
         note = self._note()
         if note != self._noted:
             file.write_note(note)
-            self._noted = note
+            self._noted = replace(note, gaps=())
 
     def _sync(self, file: PartWriter) -> None:
         file.sync()
@@ -579,21 +649,22 @@ class Tap:
             self._align(self._backlog.take())
             self._write(self._file, self._aligner.take())
             self._write(self._file, self._aligner.take_rest())
-            self._file.write_note(self._note(), Kind.END)
+            note = self._note()
+            self._file.write_note(note, Kind.END)
             self._sync(self._file)
         except Exception as error:  # noqa: BLE001 - as above: what was written before is kept all the same
             self._move((_State.FINISHED,), _State.FAILED, _reason(error))
             return None
-        note, end = self._note(), self._aligner.taken
-        return Finished(
-            *(self._rate, end, note.drops == 0, note.drops),
-            *(note.pauses_s(self._rate, end), note.missing_s(self._rate)),
-        )
+        end = self._aligner.taken
+        missing = missing_s((*self._gaps, *note.silences(end)), self._rate)
+        return Finished(self._rate, end, note.drops == 0, note.drops, note.pauses_s(self._rate, end), missing)
 
     def _align(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
-            if isinstance(entry, bool):
-                self._aligner.silence(entry)
+            if isinstance(entry, SilenceMark):
+                self._aligner.silence(*entry)
+            elif isinstance(entry, UnheardRun):
+                self._aligner.unheard(entry)
             else:
                 self._aligner.add(*entry)
 
@@ -604,8 +675,12 @@ class Tap:
             raise OSError(errno.ENOENT, "the file was deleted")
 
     def _note(self) -> ChunkNote:
-        aligner = self._aligner
-        return ChunkNote(drops=self._backlog.drops, pauses=aligner.pauses, missing=aligner.missing)
+        """The gaps in it are told once."""
+        aligner, drops = self._aligner, self._backlog.drops
+        whys = () if {*aligner.whys} <= {PAUSED} else aligner.whys
+        gaps = aligner.gaps()
+        self._gaps += gaps
+        return ChunkNote(drops=drops, pauses=aligner.pauses, why=whys, gaps=gaps)
 
     def _move(self, before: tuple[_State, ...], after: _State, reason: str = "") -> bool:
         """Change the state if it is one of `before`."""

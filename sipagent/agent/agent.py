@@ -34,6 +34,7 @@ from sipagent.agent.engine import (
     Engine,
     EngineFault,
     ForeignMedia,
+    Gap,
     GivenUp,
     Incoming,
     LegFailed,
@@ -212,6 +213,10 @@ class Agent:
         """So many samples of a leg are lost: what was said and pressed in them is not known."""
         self.listener.miss(leg)
         self.tapping.miss(leg, samples, at)
+
+    def unheard(self, leg: int, gap: Gap) -> None:
+        """Of a leg nothing came for a while."""
+        self.tapping.unheard(leg, gap)
 
     def _concluded(self, leg: int, conclusion: Conclusion) -> None:
         self.post_and_wake(OfLeg(leg, concluded(leg, conclusion)))

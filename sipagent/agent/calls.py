@@ -82,6 +82,7 @@ class LiveCall:
     tap: Tap | None = None
     indicated: e.Indication = "off"
     silent: bool = False  # the sound that the tap is to write, once there is one
+    silent_why: str = ""
     recording: Recording | None = None
     bridged: set[int] = field(default_factory=set)  # the engine's legs of operators who talked
     streams: dict[int, tuple[Stream, ...]] = field(default_factory=dict)  # the engine's leg → once it ended
@@ -126,11 +127,11 @@ class LiveCall:
         self.numbers[engine_leg] = leg
         self.up.add(engine_leg)
 
-    def silence(self, on: bool) -> None:
+    def silence(self, on: bool, why: str) -> None:
         """Have the tap write silence, also one that is yet to come."""
-        self.silent = on
+        self.silent, self.silent_why = on, why
         if self.tap:
-            self.tap.silence(on)
+            self.tap.silence(on, why)
 
     def is_sprayed(self, engine_leg: int, packets: int) -> bool:
         """So many more packets of others came to a leg; whether to tell so, which is done once."""

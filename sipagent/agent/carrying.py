@@ -21,7 +21,7 @@ from media.recording.tap import Channel, Tap
 from retention.records import Receipt, reference_of
 from sipagent.agent.admission import Admission
 from sipagent.agent.calls import SERVICE_UNAVAILABLE, LegRoom, LiveCall, LiveCalls, Playing, Unsure
-from sipagent.agent.engine import Engine, Headers, SoundEnded
+from sipagent.agent.engine import Engine, Gap, Headers, SoundEnded
 from sipagent.agent.figures import Tally
 from sipagent.agent.operators import Lending
 from sipagent.agent.recorder import Recorder
@@ -97,6 +97,12 @@ class Tapping:
             tap, channel = tapped
             tap.miss(channel, samples, at)
 
+    def unheard(self, leg: int, gap: Gap) -> None:
+        """Of a leg nothing came for a while."""
+        if tapped := self.of_leg.get(leg):
+            tap, channel = tapped
+            tap.unheard(channel, gap.back, gap.samples, gap.why)
+
     def start(self, engine: Engine) -> None:
         """Begin those that were ordered and that nothing has forbidden since."""
         ordered, self.ordered = self.ordered, []
@@ -109,7 +115,7 @@ class Tapping:
         recording = call.open_recording(operator_uri, self._recorder.archive.files.spool.base)
         self._recorder.keep_receipt(call.receipt(), may_wait=True)
         call.tap = self._recorder.begin(recording, partial(self._failed, call.id))
-        call.tap.silence(call.silent)
+        call.tap.silence(call.silent, call.silent_why)
         self.of_leg[call.legs[CALLER]] = call.tap, Channel.CALLER
         if operator := call.flow.hunt.operator:  # he may have given the caller away since
             self.follow(call, operator.leg)
@@ -206,8 +212,8 @@ class Carrying:
                 engine.give_up_refer(leg)
             case e.StartTap():
                 self.tapping.ordered.append((call, command))
-            case e.SilenceTap(on):
-                call.silence(on)
+            case e.SilenceTap(on, why):
+                call.silence(on, why)
             case e.StopTap(keep):
                 self.tapping.stop(call, keep)
             case e.Indicate(recording):

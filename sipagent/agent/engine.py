@@ -163,6 +163,19 @@ Report = (
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A span of what a leg has handed over, of so many `samples`, that ends `back` before its end: nothing
+    came in time, or was sent. It is made up (`concealed`), or silent where `nothing_came` for longer.
+
+    A later one may say another thing of the same samples, which counts.
+    """
+
+    back: int
+    samples: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """Digest credentials (RFC 8760). While the realm is empty nobody gets a digest."""
 
@@ -174,7 +187,7 @@ class Credentials:
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """`audio(leg, samples, at)`: (n,) int16 of a leg, at most 100 ms, and when the last came (monotonic s).
-    `missed`: in their place a number of samples that were not taken in time.
+    `missed`: in their place a number of samples that were not taken in time. `gap`: what of it was made up.
     `listen`, `rtp_ports`: host and port, first and last port; `codecs` in order of preference.
 
     `media_address`: where RTP is heard, empty for the host of `listen`. `public_address`: how others see the
@@ -225,6 +238,7 @@ class EngineSettings:
     media_sources: tuple[Network, ...] = ()
     has_room: Callable[[], bool] = lambda: True
     missed: Callable[[int, int, float], None] = lambda leg, samples, at: None
+    gap: Callable[[int, Gap], None] = lambda leg, gap: None
     late_status: Callable[[float], int | None] = lambda _: None
     real_time: bool = True
     hop_token: str = field(default="", repr=False)

@@ -57,7 +57,7 @@ from retention.archive import Archive
 from retention.erase import REFUSED, allows, erase, erase_files, erase_now, erase_rows, fail, to_erase
 from retention.marks import ArchiveError, Mark
 from retention.recording_files import FileKind, finished, format_of, in_row, sha256
-from retention.records import Event, Pause, Receipt, Recording, Status
+from retention.records import Event, MissingSound, Pause, Receipt, Recording, Status
 from retention.reserve import Reserve, ReserveError, left_behind, of_the_living, take_in
 from retention.rows.rows import Rows, StoreError, UnknownId
 from retention.shortfall import accuse, judge
@@ -128,6 +128,7 @@ class Erasing:
             raise error
 
 
+CHANNELS = "caller", "operator", "both"
 FORMATS: tuple[Format, ...] = ("flac", "wav")
 DURABLE_S = 1.0  # that a tap waits for its row in the database, before the reserve takes it
 AGAIN_S = 60.0  # after which a file that could not be made is tried again; then after twice that, …
@@ -390,7 +391,10 @@ def made(archive: Archive, id: str, format: Format) -> dict[str, Any] | None:
         "channels": 2,
         "sha256": kind and sha256(archive.files, id, kind),
         "pauses": tuple(Pause(from_s=start, to_s=end) for start, end in sound.pauses),
-        "missing": tuple(Pause(from_s=start, to_s=end) for start, end in sound.missing),
+        "missing": tuple(
+            MissingSound(channel=CHANNELS[one.channel], from_s=one.from_s, to_s=one.to_s, why=one.why)
+            for one in sound.missing
+        ),
         "incomplete": not sound.complete,
     }
 

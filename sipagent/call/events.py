@@ -480,9 +480,11 @@ class StartTap:
 
 @dataclass(frozen=True, slots=True)
 class SilenceTap:
-    """Write silence of the right length in place of both channels, or stop doing so."""
+    """Write silence of the right length in place of both channels, or stop doing so; or it goes on, and `why`
+    is another: `paused`, `stopped`, `transfer`, `hold`."""
 
     on: bool
+    why: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

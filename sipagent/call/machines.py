@@ -280,6 +280,7 @@ class Hunt:
         return [e.HangUp(one.leg) for one in here]
 
 
+Silent = Literal["", "paused", "stopped", "transfer", "hold"]
 MOST_SILENCES = 200  # in one recording, which lists them all: a phone may hold as often as it likes
 
 
@@ -309,7 +310,16 @@ class Conversation:
 
     @property
     def _silent(self) -> bool:
-        return self.paused or self.rests or self._alone or bool(self._held)
+        return bool(self._why)
+
+    @property
+    def _why(self) -> Silent:
+        """Why both channels are silent now; empty if they are not."""
+        return "paused" if self.paused else "stopped" if self.rests else self._away
+
+    @property
+    def _away(self) -> Silent:
+        return "transfer" if self._alone else "hold" if self._held else ""
 
     def begin(self, uri: str, record: bool, misled: bool = False) -> list[e.Command]:
         """`misled`: the operator's phone shows what is no longer so: a tone says that nothing is recorded."""
@@ -320,29 +330,29 @@ class Conversation:
     def record(self, uri: str) -> list[e.Command]:
         """Begin the tap, or let it go on; a tone says that it runs."""
         if self.tapping:
-            was_silent, self.rests = self._silent, False
-            return self._silence(was_silent) + self._told(misled=False)
+            was, self.rests = self._why, False
+            return self._silence(was) + self._told(misled=False)
         self.tapping = self.captured = True
-        silent = [e.SilenceTap(on=True)] if self._silent else []
+        silent = [e.SilenceTap(on=True, why=self._why)] if self._silent else []
         return [e.StartTap(uri), e.PlayTone(Tone.RECORDING_ON), *silent]
 
     def rest(self) -> list[e.Command]:
         """Record no longer, but keep what there is; `record` lets it go on."""
-        was_silent, self.rests = self._silent, True
-        return [*self._silence(was_silent), e.PlayTone(Tone.RECORDING_OFF)]
+        was, self.rests = self._why, True
+        return [*self._silence(was), e.PlayTone(Tone.RECORDING_OFF)]
 
     def alone(self) -> list[e.Command]:
         """The operator is no party any more."""
-        was_silent = self._silent
+        was = self._why
         self._alone = True
-        return self._silence(was_silent) + self._music()
+        return self._silence(was) + self._music()
 
     def joined(self, operator: int, misled: bool = False) -> list[e.Command]:
         """An operator is there again, on another leg or the same. `misled`: see `begin`."""
-        was_silent = self._silent
+        was = self._why
         self._alone, self.operator = False, operator
         self._held = {leg: sends for leg, sends in self._held.items() if leg in (CALLER, operator)}
-        return self._silence(was_silent) + self._told(misled) + self._music()
+        return self._silence(was) + self._told(misled) + self._music()
 
     def _told(self, misled: bool) -> list[e.Command]:
         """The tone that tells both whether the call is recorded."""
@@ -351,30 +361,30 @@ class Conversation:
         return [e.PlayTone(Tone.RECORDING_OFF)] if misled else []
 
     def held(self, leg: int, sends: bool) -> list[e.Command]:
-        was_silent = self._silent
+        was = self._why
         self._held[leg] = sends
-        return self._silence(was_silent) + self._music()
+        return self._silence(was) + self._music()
 
     def resumed(self, leg: int) -> list[e.Command]:
-        was_silent = self._silent
+        was = self._why
         self._held.pop(leg, None)
-        return self._silence(was_silent) + self._music()
+        return self._silence(was) + self._music()
 
     def toggle_pause(self) -> list[e.Command]:
-        was_silent = self._silent
+        was = self._why
         self.paused = not self.paused
         tone = Tone.PAUSED if self.paused else Tone.RESUMED
-        return [*self._silence(was_silent), e.PlayTone(tone)]
+        return [*self._silence(was), e.PlayTone(tone)]
 
     def stop_tap(self, keep: bool) -> list[e.Command]:
         self.tapping, self.captured = False, self.captured and keep
         return [e.StopTap(keep), e.PlayTone(Tone.RECORDING_OFF)]
 
-    def _silence(self, was_silent: bool) -> list[e.Command]:
-        if not self.tapping or self._silent == was_silent:
+    def _silence(self, was: Silent) -> list[e.Command]:
+        if not self.tapping or self._why == was:
             return []
-        self._silences += self._silent
-        return [e.SilenceTap(self._silent)]
+        self._silences += self._silent and not was
+        return [e.SilenceTap(self._silent, self._why)]
 
     def _music(self) -> list[e.Command]:
         """While one side holds and sends nothing, the other hears music."""

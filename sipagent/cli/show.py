@@ -35,6 +35,7 @@ from sipagent.languages.labels import (
     label,
     length,
     lines,
+    missing_sound,
     user_part,
 )
 from sipagent.operations.persons import Shown, show
@@ -123,10 +124,7 @@ def _show_note(work: Workplace, note: Note, screen: Console) -> None:
 def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
     present = now()
     span = _("{first} to {last}")
-    pauses, missing = (
-        ", ".join(span.format(first=length(one.from_s), last=length(one.to_s)) for one in spans)
-        for spans in (row.pauses, row.missing)
-    )
+    pauses = ", ".join(span.format(first=length(one.from_s), last=length(one.to_s)) for one in row.pauses)
     gone = row.purged_at and f"{full(work.local(row.purged_at))}, {distance(row.purged_at, present)}"
     due_at = due(row, work.terms.period)
     told = (
@@ -148,7 +146,7 @@ def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
         (_("notice"), f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
         *((name, f"{one.file} (SHA-256 {one.sha256})") for name, one in told.items() if one),
         (_("paused"), pauses or _("never")),
-        *([(_("missing sound"), missing)] if missing else []),
+        *missing_sound(row),
         (_("marks"), marks_of(row) or _("none")),
         *([(_("hold"), _("none"))] if row.hold is None else []),
         (_("file"), row.path and f"{row.path} ({size(row.bytes)})"),

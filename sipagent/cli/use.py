@@ -58,7 +58,7 @@ from sipagent.cli.program import (
     refusal_line,
 )
 from sipagent.config.identity import printable
-from sipagent.languages.labels import N_
+from sipagent.languages.labels import N_, missing_sound
 from sipagent.operations.approvals import rules_of
 from sipagent.operations.uses import using
 
@@ -349,6 +349,8 @@ def _export(
         traced("done", told_of_export(sound.channel, target, recording))  # no copy without its line
         name()
     click.echo(click.format_filename(out))
+    for kind, told in missing_sound(recording):
+        click.echo(_("missing in the recording: {kind}, {told}").format(kind=kind, told=told), err=True)
 
 
 @click.command("play")

@@ -14,19 +14,20 @@ from sipagent.languages.spoken import gettext, language, ngettext, pgettext
 from sipagent.languages.spoken import gettext as _
 
 if TYPE_CHECKING:
-    from retention.records import Access, Answered, LegQuality, Receipt, Recording
+    from retention.records import Access, Answered, LegQuality, MissingSound, Receipt, Recording
     from retention.use import ExportedCopy
 
 Kind = (  # a `msgctxt` of fr/labels.po; its `msgid`s are the codes
     Literal["status", "fate", "mark"]  # of a recording; `fate`: of several
     | Literal["decision", "by", "moment", "phase", "outcome"]  # of a call
-    | Literal["who", "sum", "happening", "because"]
+    | Literal["who", "sum", "happening", "because", "missing", "channel"]
     | Literal["action", "use", "purpose", "ground"]  # of the trace of uses
     | Literal["host", "role", "level", "verdict", "log", "identity"]
 )
 """`moment`: in which it was decided; `phase`: the same, over a narrow column; `sum`: what is counted
-together; `because`: why it has no recording, or less than it should; `identity`: how far a number is known;
-`host`: of several that share a database; `role`: of who logs in; `log`: as the demo tells it."""
+together; `because`: why it has no recording, or less than it should; `missing`: why a span of it is not what
+was said; `identity`: how far a number is known; `host`: of several that share a database; `role`: of who logs
+in; `log`: as the demo tells it."""
 
 
 def N_(text: str) -> str:
@@ -234,6 +235,46 @@ def marks(row: "Recording") -> list[str]:
     """The codes of what is special of a recording."""
     special = {"held": row.hold is not None, "flagged": row.flagged, "incomplete": row.incomplete}
     return [name for name, true in special.items() if true]
+
+
+_SPANS = 20  # that are told of one kind; JSON has all
+
+
+def missing_sound(row: "Recording") -> list[tuple[str, str]]:
+    """What in a recording is not what was said, but for pauses and holds, by its kind: `concealed, caller`,
+    and how often, how long, and where."""
+    kinds: dict[tuple[str, str], list[MissingSound]] = {}
+    for one in row.missing:
+        if one.why not in SILENCES:
+            kinds.setdefault((one.why or "lost", one.channel or "both"), []).append(one)
+    return [(_kind(*kind), _told(spans)) for kind, spans in kinds.items()]
+
+
+SILENCES = ("paused", "stopped", "hold", "transfer")  # of `why`: nobody was to be heard
+
+
+def _kind(why: str, channel: str) -> str:
+    return _("{why}, {channel}").format(why=label("missing", why), channel=label("channel", channel))
+
+
+def _told(spans: "Sequence[MissingSound]") -> str:
+    n, seconds = len(spans), sum(one.to_s - one.from_s for one in spans)
+    said = ngettext("{n} time, {seconds} s: {places}", "{n} times, {seconds} s: {places}", n)
+    places = [
+        _("{first} to {last}").format(first=_moment(one.from_s), last=_moment(one.to_s)) for one in spans
+    ]
+    more = ["…"] if n > _SPANS else []
+    return said.format(n=n, seconds=_decimal(f"{seconds:.2f}"), places=", ".join([*places[:_SPANS], *more]))
+
+
+def _moment(seconds: float) -> str:
+    """`4:05.12`: a span may be as short as 20 ms."""
+    minutes, rest = divmod(round(seconds, 2), 60)
+    return _decimal(f"{int(minutes)}:{rest:05.2f}")
+
+
+def _decimal(number: str) -> str:
+    return number.replace(".", ",") if language() == "fr" else number
 
 
 def length(seconds: float | None) -> str:

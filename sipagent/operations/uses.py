@@ -31,6 +31,7 @@ from retention.records import (
     Approval,
     ApprovalState,
     Asked,
+    MissingSound,
     Note,
     Pause,
     Record,
@@ -158,6 +159,7 @@ class BegunUse(Record):
     channels: int | None
     duration_s: float | None
     pauses: tuple[Pause, ...]
+    missing: tuple[MissingSound, ...]
     incomplete: bool
 
 

@@ -11,11 +11,12 @@ What is not taken in time is lost, and how much that is, is known: it is handed 
 import ctypes
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pjsua2 as pj
 
 from media.frame import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE, Samples, samples_of
+from sipagent.agent.engine import Gap
 from sipagent.pjsip.accounts import Owner, guarded_callback
 from sipagent.pjsip.library import LIBRARY, SUCCESS
 
@@ -48,19 +49,29 @@ class Ear:
         """Raises OSError where the library has no place for it."""
         self.port = _recorder_port(pool)
         self._recorder = _within(self.port)
-        self._place = _place_of(self.port, pool)
+        self.place = place_of(self.port, pool)
         self._taken = 0  # of its bytes
 
     def connect(self, source: pj.AudioMedia) -> None:
         """Raises OSError."""
-        _check(LIBRARY.pjsua_conf_connect(source.getPortId(), self._place))
+        check(LIBRARY.pjsua_conf_connect(source.getPortId(), self.place))
 
     def disconnect(self, source: pj.AudioMedia) -> None:
-        LIBRARY.pjsua_conf_disconnect(source.getPortId(), self._place)
+        LIBRARY.pjsua_conf_disconnect(source.getPortId(), self.place)
 
-    def skip(self) -> None:
-        """What was heard so far is nobody's."""
-        self._taken = self._recorder.total
+    @property
+    def total(self) -> int:
+        """Bytes that it was given."""
+        return int(self._recorder.total)
+
+    @property
+    def taken(self) -> int:
+        """Of these, up to where they were taken."""
+        return self._taken
+
+    def skip(self, upto: int | None = None) -> None:
+        """What was heard so far, or up to that byte, is nobody's."""
+        self._taken = self._recorder.total if upto is None else upto
 
     def take(self) -> tuple[int, Samples]:
         """How many samples are lost since the last time, and (n,) int16 that were heard after those."""
@@ -84,17 +95,18 @@ class Ears:
 
     def __init__(self, engine: Owner) -> None:
         self.engine = engine
-        self._pool = ctypes.c_void_p()
+        self.pool = ctypes.c_void_p()
         self._free: list[Ear] = []
         self._lock = threading.Lock()  # so that all of a leg is handed over in its order
         self._of_leg: dict[int, Ear] = {}
+        self._gaps: dict[int, Callable[[Ear], list[Gap]]] = {}  # of legs that have a probe
         self._wanted, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
 
     def start(self) -> None:
         """Raises OSError where the library's recorder is not what is expected here."""
-        self._pool.value = LIBRARY.pjsua_pool_create(b"ears", POOL_BYTES, POOL_BYTES)
-        self._free.append(Ear(self._pool))
+        self.pool.value = LIBRARY.pjsua_pool_create(b"ears", POOL_BYTES, POOL_BYTES)
+        self._free.append(Ear(self.pool))
         self._thread.start()
 
     def stop(self) -> None:
@@ -108,7 +120,7 @@ class Ears:
 
     def hear(self, leg: int) -> Ear:
         """An ear for a leg, not yet connected. Raises OSError."""
-        ear = self._free.pop() if self._free else Ear(self._pool)
+        ear = self._free.pop() if self._free else Ear(self.pool)
         ear.skip()
         with self._lock:
             self._of_leg[leg] = ear
@@ -120,8 +132,17 @@ class Ears:
         self.take((leg,))
         with self._lock:
             self._of_leg.pop(leg, None)
+            self._gaps.pop(leg, None)
             if not self._of_leg:
                 self._wanted.clear()
+
+    def probe(self, leg: int, gaps: Callable[[Ear], list[Gap]] | None) -> None:
+        """What tells the gaps in what a leg's ear has just handed over."""
+        with self._lock:
+            if gaps is None:
+                self._gaps.pop(leg, None)
+            elif leg in self._of_leg:
+                self._gaps[leg] = gaps
 
     def free(self, ear: Ear) -> None:
         """It is disconnected, and the bridge has let go of it."""
@@ -143,6 +164,9 @@ class Ears:
         for start in range(0, samples.size, FRAME_SAMPLES):
             frame = samples[start : start + FRAME_SAMPLES]
             settings.audio(leg, frame, now - (samples.size - start - frame.size) / SAMPLE_RATE)
+        if gaps := self._gaps.get(leg):
+            for gap in gaps(ear):
+                settings.gap(leg, gap)
 
     def _run(self) -> None:
         while not self._ended.wait(FRAME_MS / 1000):
@@ -158,7 +182,7 @@ def _recorder_port(pool: ctypes.c_void_p) -> ctypes.c_void_p:
     """One whose buffer is a ring of whole ticks."""
     port, size = ctypes.c_void_p(), ctypes.c_ssize_t(RING_BYTES)
     form = SAMPLE_RATE, 1, TICK, 8 * SAMPLE_BYTES
-    _check(LIBRARY.pjmedia_wav_writer_port_create(pool, b"/dev/null", *form, 0, size, ctypes.byref(port)))
+    check(LIBRARY.pjmedia_wav_writer_port_create(pool, b"/dev/null", *form, 0, size, ctypes.byref(port)))
     return port
 
 
@@ -176,12 +200,12 @@ def _within(port: ctypes.c_void_p) -> _Recorder:
     return _Recorder.from_address(port.value + found[0] * ctypes.sizeof(ctypes.c_size_t))
 
 
-def _place_of(port: ctypes.c_void_p, pool: ctypes.c_void_p) -> int:
+def place_of(port: ctypes.c_void_p, pool: ctypes.c_void_p) -> int:
     place = ctypes.c_int()
-    _check(LIBRARY.pjsua_conf_add_port(pool, port, ctypes.byref(place)))
+    check(LIBRARY.pjsua_conf_add_port(pool, port, ctypes.byref(place)))
     return place.value
 
 
-def _check(status: int) -> None:
+def check(status: int) -> None:
     if status != SUCCESS:
         raise OSError(f"status {status} of the library")

@@ -146,6 +146,7 @@ class Leg(pj.Call):
         self.headers: Headers = ()
         self.hops = MAX_FORWARDS
         self.ear: Ear | None = None
+        self.stream = 0  # the library's, in memory
         self.player: Player | None = None
         self.peer: Leg | None = None
         self.referring = Referring()
@@ -218,10 +219,16 @@ class Leg(pj.Call):
         self.engine.agreed(self)
 
     @guarded_callback
+    def onStreamCreated(self, prm: pj.OnStreamCreatedParam) -> None:
+        """One for sound: there are no others."""
+        self.stream = int(prm.stream)
+
+    @guarded_callback
     def onStreamDestroyed(self, prm: pj.OnStreamDestroyedParam) -> None:
         """At the leg's end, whoever hangs up, and where other media are agreed upon: its last moment."""
         if stream := library.stream_counted(self, prm.streamIdx):
             self.streams.append(stream)
+        self.stream = 0
 
     @guarded_callback
     def onCreateMediaTransport(self, prm: pj.OnCreateMediaTransportParam) -> None:

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
+from typing import TypeAlias
 
 import pjsua2 as pj
 
 from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineFault, SoundEnded
 from sipagent.pjsip.accounts import Owner
+from sipagent.pjsip.concealment import Probe, ProbedStream, Probes
 from sipagent.pjsip.ears import Ear, Ears
 from sipagent.pjsip.legs import Leg, Player
 from sipagent.pjsip.library import CLOCK, LIBRARY, MEDIA, SUCCESS, hurry, order
@@ -30,6 +32,9 @@ KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be
 LIBRARY.pjsua_get_pjmedia_endpt.restype = ctypes.c_void_p
 LIBRARY.pjsua_get_pool_factory.restype = ctypes.c_void_p
 LIBRARY.pjmedia_endpt_get_ioqueue.restype = ctypes.c_void_p
+
+
+Retired: TypeAlias = "Player | Ear | Probe | ProbedStream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,9 @@ class SoundEngine:
         self._device: pj.AudDevManager | None = None
         self._silence: pj.ToneGenerator | None = None
         self.ears = Ears(engine)
-        self._retired: list[tuple[float, int, Player | Ear]] = []  # a heap: until when they are kept
+        self._probes: Probes | None = None
+        self._probed: dict[Leg, tuple[Probe, int, ProbedStream]] = {}  # and which of its streams
+        self._retired: list[tuple[float, int, Retired]] = []  # a heap: until when they are kept
         self._numbers = itertools.count()
         self._playing = 0  # players, those that are kept included
         self._waiting: dict[Leg, _Waiting] = {}  # the leg that has waited longest first
@@ -75,12 +82,23 @@ class SoundEngine:
         self._silence = pj.ToneGenerator()
         self._silence.createToneGenerator(SAMPLE_RATE, 1)
         self.ears.start()
+        self._probes = Probes(self.ears.pool)
+        if self._probes.fault:
+            what = f"what a line loses is not told of recordings: {self._probes.fault}"
+            self._engine.settings.report(EngineFault(what))
 
     def stop(self, legs: Iterable[Leg]) -> None:
         """Let everything go, once these legs have their BYE."""
         if self._device:
             self._device.setNoDev()  # stops the clock
         self.ears.stop()
+        for probe, _, stream in self._probed.values():
+            probe.rest()
+            stream.close()
+        for _, _, one in self._retired:
+            if isinstance(one, ProbedStream):
+                one.close()
+        self._probed.clear()
         for leg in legs:
             leg.player = leg.ear = leg.peer = None
         self._retired.clear()
@@ -116,6 +134,11 @@ class SoundEngine:
             _, _, one = heappop(self._retired)
             if isinstance(one, Ear):
                 self.ears.free(one)
+            elif isinstance(one, ProbedStream):
+                one.close()
+            elif isinstance(one, Probe):
+                assert self._probes
+                self._probes.free(one)
             else:
                 self._playing -= 1
         self._media_thread.poll(now, legs)
@@ -140,6 +163,7 @@ class SoundEngine:
             if leg.ear:
                 leg.ear.connect(self._silence)
                 leg.ear.connect(audio)
+                self._probe(leg, audio.getPortId())
         except pj.Error as failure:
             leg.fails(f"its sound: {failure.reason}")
         except OSError as failure:
@@ -225,11 +249,31 @@ class SoundEngine:
             return
         self.connect(leg)
 
+    def _probe(self, leg: Leg, place: int) -> None:
+        """Have it known in which ticks nothing came on its present stream, which the bridge has there."""
+        probe, address, before = self._probed.get(leg, (None, 0, None))
+        if not leg.stream or leg.stream == address or not self._probes or self._probes.fault:
+            return
+        stream = self._probes.stream(leg.stream)
+        if stream is None:
+            return
+        probe = probe or self._probes.take()
+        probe.aim(stream, place)
+        self._probed[leg] = probe, leg.stream, stream
+        self.ears.probe(leg.number, probe.take)
+        if before:
+            self._retire(before)
+
     def leave(self, leg: Leg) -> None:
         """A leg has ended."""
         self._waiting.pop(leg, None)
         if leg.ear and self._silence:
             self.ears.forget(leg.number)
+            if leg in self._probed:
+                probe, _, stream = self._probed.pop(leg)
+                probe.rest()
+                self._retire(stream)
+                self._retire(probe)
             leg.ear.disconnect(self._silence)
             if audio := audio_of(leg):
                 leg.ear.disconnect(audio)
@@ -240,7 +284,7 @@ class SoundEngine:
             leg.peer.peer = None
         leg.ear = leg.player = leg.peer = None
 
-    def _retire(self, thing: Player | Ear, after_s: float = KEEP_S) -> None:
+    def _retire(self, thing: Retired, after_s: float = KEEP_S) -> None:
         """Let go of a native object later, in `poll`: never in a callback, its own least of all."""
         heappush(self._retired, (time.monotonic() + after_s, next(self._numbers), thing))
 

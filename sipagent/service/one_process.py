@@ -205,6 +205,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         report=agent.post,
         audio=agent.hear,
         missed=agent.miss,
+        gap=agent.unheard,
         listen=(trunk.listen.host, trunk.listen.port),
         uri=trunk.uri,
         transport=trunk.transport,

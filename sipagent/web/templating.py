@@ -36,6 +36,7 @@ from sipagent.languages.labels import (
     identity,
     length,
     lines,
+    missing_sound,
     operators,
     user_part,
 )
@@ -155,6 +156,7 @@ def _environment() -> Environment:
     made.filters |= {"happening": happened, "shown": shown, "length": length, "size": size, "user": user}
     made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
     made.filters |= {"decided": decided, "how_drawn": how_drawn, "reference": reference_of}
+    made.filters["missing_sound"] = missing_sound
     made.filters["how_decided"] = lambda row: how_decided(replace(row, dtmf_method=None))
     made.filters |= {"identity": identity, "prompt": prompt_shown, "days": day_shown}
     made.filters["lines"] = lines

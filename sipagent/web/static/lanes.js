@@ -2,6 +2,7 @@
 // the player also says in words.
 
 const SIDES = 2;
+const SIDE_NAMES = ["caller", "operator"];
 
 export class Lanes {
   // `canvases`: caller, operator. `seek` is told the part of the whole that was clicked, 0 to 1.
@@ -9,6 +10,7 @@ export class Lanes {
     this.canvases = canvases;
     this.sound = null;
     this.pauses = [];
+    this.map = [];
     this.position = 0;
     this.muted = [false, false];
     for (const canvas of canvases)
@@ -17,10 +19,11 @@ export class Lanes {
     for (const canvas of canvases) this.watch.observe(canvas);
   }
 
-  // The sound, and its pauses in samples: [first, last].
-  show(sound, pauses) {
+  // The sound, its pauses in samples: [first, last]; `map`: what of each side did not come: {channel, span}.
+  show(sound, pauses, map = []) {
     this.sound = sound;
     this.pauses = pauses;
+    this.map = map;
     sound?.addEventListener("learnt", () => this.draw());
     this.draw();
   }
@@ -53,7 +56,8 @@ export class Lanes {
     pen.fillStyle = colour("--mark");
     for (const span of this.pauses) pen.fillRect(...box(span));
     pen.fillStyle = colour("--alarm-card");
-    for (const span of sound.missing) pen.fillRect(...box(span));
+    const gaps = this.map.filter((one) => one.channel !== SIDE_NAMES[1 - lane]).map((one) => one.span);
+    for (const span of [...gaps, ...sound.missing]) pen.fillRect(...box(span));
     const played = place(this.position);
     const loudest = Math.max(1000, ...sound.peaks.map((peaks) => peaks.reduce((one, other) => Math.max(one, other), 0)));
     const [rest, heard] = this.muted[lane] ? [colour("--strong"), colour("--strong")] : [colour("--soft"), colour("--act")];
@@ -69,7 +73,7 @@ export class Lanes {
       pen.fillRect(x, (height - high) / 2, ratio, high);
     }
     pen.fillStyle = colour("--alarm");
-    for (const span of sound.missing) pen.fillRect(box(span)[0], height - 3 * ratio, box(span)[2], 3 * ratio);
+    for (const span of [...gaps, ...sound.missing]) pen.fillRect(box(span)[0], height - 3 * ratio, box(span)[2], 3 * ratio);
     pen.fillStyle = colour("--strong");
     for (const span of this.pauses) pen.fillRect(box(span)[0], height - 3 * ratio, box(span)[2], 3 * ratio);
     pen.fillStyle = colour("--focus");

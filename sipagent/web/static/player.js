@@ -9,10 +9,12 @@ import { KeyField } from "./key-field.js";
 import { Lanes } from "./lanes.js";
 import { Playing } from "./playing.js";
 import { Sound } from "./sound.js";
-import { length } from "./words.js";
+import { length, moment } from "./words.js";
 
 const STEP_S = 5, LEAP_S = 30;
 const LANES = ["caller", "operator"];
+const MAPPED = ["concealed", "nothing_came", "lost", "not_fed"]; // why sound may be missing, but for pauses and holds
+const MOST = 50; // places that are said of one kind
 
 class Player extends Attempts {
   constructor(root) {
@@ -70,7 +72,8 @@ class Player extends Attempts {
     }
     this.asked = JSON.stringify(asking);
     this.pauses = (given.pauses ?? []).map((span) => this.inSamples(span, sound));
-    this.lanes.show(sound, this.pauses);
+    this.map = (given.missing ?? []).filter((span) => MAPPED.includes(span.why)).map((span) => ({ ...span, span: this.inSamples(span, sound) }));
+    this.lanes.show(sound, this.pauses, this.map);
     this.playing.addEventListener("change", () => this.show());
     sound.addEventListener("learnt", () => this.tellGaps(given));
     this.at("listening").hidden = false;
@@ -135,10 +138,16 @@ class Player extends Attempts {
     const { sound } = this;
     if (!sound) return;
     const spans = (list) => list.map((span) => this.say("span", Object.fromEntries(["first", "last"].map((name, index) => [name, length(span[index] / sound.rate)]))));
+    const exact = (list) => list.map((one) => this.say("span", { first: moment(one.from_s), last: moment(one.to_s) }));
     const lines = [];
     if (given.incomplete) lines.push([this.say("incomplete"), []]);
     if (sound.cut) lines.push([this.say("cut"), []]);
     if (this.pauses.length) lines.push([this.say("pauses"), spans(this.pauses)]);
+    for (const why of MAPPED)
+      for (const channel of [...LANES, "both"]) {
+        const those = this.map.filter((one) => one.why === why && (one.channel ?? "both") === channel);
+        if (those.length) lines.push([this.say(why, { side: this.say(channel) }), exact(those.slice(0, MOST)).concat(those.length > MOST ? ["…"] : [])]);
+      }
     if (sound.missing.length) lines.push([this.say("missing"), spans(sound.missing)]);
     const text = JSON.stringify(lines);
     if (text === this.gaps) return;

@@ -6,6 +6,13 @@ export function wordsIn(element) {
 }
 
 // `4:05`, `1:04:05`.
+// `4:05.12` of seconds: a span may be as short as 20 ms.
+export function moment(seconds) {
+  const [minutes, rest] = [Math.floor(seconds / 60), seconds % 60];
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2, minimumIntegerDigits: 2 };
+  return `${minutes}:${rest.toLocaleString(document.documentElement.lang, digits)}`;
+}
+
 export function length(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
