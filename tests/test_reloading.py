@@ -55,6 +55,7 @@ TAKEN = {
     *("service.name", "service.controller", "service.controller_contact", "service.dpo_contact"),
     *("service.legal_basis", "service.language", "service.timezone", "service.country"),
     *("trunk.numbers", "trunk.media_sources", "hours.week", "hours.holidays", "hours.closed"),
+    *("access.relay", "access.relay_hours"),
     *("prompts.notice", "prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed"),
     *("prompts.unavailable", "prompts.hold_music", "prompts.please_hold", "prompts.languages"),
     *("prompts.choose", "prompts.choices", "prompts.details", "prompts.messages"),
