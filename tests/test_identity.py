@@ -139,6 +139,8 @@ def signed(**said: object) -> str:
         (signed(orig={"tn": None}), "failed"),
         (signed(iat=WALL.timestamp() + 61), "failed"),
         (signed(iat="soon"), "failed"),
+        (signed().replace("signed", "diverted"), "verified B"),
+        (signed(dest={"tn": ["33123456789"]}).replace("signed", "diverted"), "claimed"),
         ("signed.", "failed"),
         ("signed.!", "failed"),
         ("failed", "failed"),

@@ -113,7 +113,8 @@ def caller_identity(message: str, country: str, wall: datetime, said_by_edge: st
     By `verstat` in the trunk's P-Asserted-Identity (3GPP TS 24.229 section 7.2A.20; carriers append the level
     as -A, -B, -C): in From it would be the caller's own word. `said_by_edge`: what came of an Identity header
     there: `failed`, or `signed` and, after a dot, the claims of its PASSporT (RFC 8225), which are compared
-    with the numbers of this call here (RFC 8224 section 6.2). A failure by either is one.
+    with the numbers of this call here (RFC 8224 section 6.2). A failure by either is one; but of a call that
+    was `diverted` (RFC 8946) the claims may be of another number.
     """
     asserted = header_values(message, "P-Asserted-Identity")
     uris = [address_of(one).partition("?")[0] for value in asserted for one in entries(value)]
@@ -121,8 +122,9 @@ def caller_identity(message: str, country: str, wall: datetime, said_by_edge: st
     if verstat := next(filter(None, map(_VERSTAT.search, uris)), None):
         levels.append((verstat[2] or "").upper() if verstat[1].lower() == "passed" else None)
     how, _, claims = said_by_edge.partition(".")
-    if how in ("signed", "failed"):
-        levels.append(_attested(claims, message, country, wall) if how == "signed" else None)
+    level = _attested(claims, message, country, wall) if claims else None
+    if how in ("signed", "failed") or level is not None:
+        levels.append(level)
     verified = None not in levels if levels else None
     return CallerIdentity(
         number=caller_number(message, country),

@@ -63,6 +63,8 @@ def cases() -> dict[str, tuple[str, Headers]]:
     every["beside much else"] = ("verified A", (("Identity", sign()), ("X-Other", PAD)))
     every["beside all that a worker can read"] = ("claimed", (("Identity", sign()), ("Supported", PAD)))
     every["behind a diversion"] = ("verified A", (("Identity", sign(ppt="div")), ("Identity", sign())))
+    elsewhere = sign(dest={"tn": ["33123456789"]})
+    every["diverted to us"] = ("claimed", (("Identity", elsewhere), ("Identity", sign(ppt="div"))))
     every["compact"] = ("verified A", (("y", sign()),))
     every["none"] = ("claimed", ())
     return every
