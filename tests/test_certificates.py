@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import ssl
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from retention.post import NoAnswer
 from sipagent.edge.certificates import MOST_WANTED, OLD_S, CertificateError, Certificates, lying_in, usable
-from tests.peers.passport import PLACE, Signer
-from tests.peers.tls import LONG, certified
+from tests.peers.passport import PLACE, Signer, published
+from tests.peers.tls import LONG
 from tests.peers.tsa import Holder
 
 NOW = datetime.now(UTC)
@@ -137,28 +134,12 @@ def test_what_can_verify_a_passport() -> None:
             usable(content, now)
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """HOST:PORT of a server with a certificate of its own, of what lies in tmp_path/HOST:PORT."""
-    files = certified(tmp_path, "server", "localhost")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(files.certificate, files.key)
-    with ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *asked: _Quiet(*asked, directory=str(tmp_path / name))
-    ) as running:
-        running.socket = context.wrap_socket(running.socket, server_side=True)
-        name = f"localhost:{running.server_port}"
-        monkeypatch.setenv("SSL_CERT_FILE", str(files.ca))
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
+    """HOST:PORT of a server of what lies in tmp_path/HOST:PORT, which this process trusts."""
+    with published(tmp_path) as (name, ca):
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
         yield name
-        running.shutdown()
-        thread.join()
 
 
 def test_a_certificate_comes_from_a_server_that_proves_its_name(

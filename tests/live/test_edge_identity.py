@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from retention.records import CallerIdentity
 from sipagent.config.identity import caller_identity
 from sipagent.edge.plan import HOP_HEADER, Identities
 from sipagent.sip.messages import said_by_edge
@@ -17,7 +18,8 @@ from sipagent.softphone.phone import Call, Loop, Phone
 from sipagent.softphone.sip import Headers
 from tests.peers.agent import RunningAgent, behind_edge
 from tests.peers.edge import WORKERS, Edge, opened
-from tests.peers.passport import PLACE, Signer
+from tests.peers.passport import PLACE, Signer, published
+from tests.tapping import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -169,3 +171,29 @@ def test_a_receipt_tells_who_really_calls(tmp_path: Path) -> None:
         told = [one["caller_identity"] for one in receipts]
     assert [tuple(one.values()) for one in told] == [*heard.values()]
     assert list(told[0]) == ["number", "attestation", "verified", "masked"]
+
+
+def test_a_listed_host_is_asked_once_a_call_has_named_its_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = behind_edge(1)
+    tables["operators"] = {"extensions": ["sip:201@127.0.0.1:9"]}
+    with ExitStack() as stack:
+        host, ca = stack.enter_context(published(tmp_path))
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+        signer = Signer(f"{host}/a.pem")
+        signer.lays(tmp_path)
+        tables["trunk"] |= {"verify_identity": True, "identity_hosts": [host]}
+        caller = stack.enter_context(Phone(stack.enter_context(Loop()), "+33612345678"))
+        agent = RunningAgent(tmp_path / "agent", tables)
+        agent.start()
+        stack.callback(agent.close)
+        for number in range(2):
+            header = ("Identity", signer.identity())
+            call = caller.call(agent.uri("+33323063006"), headers=(header,))
+            call.wait_answered()
+            call.hang_up()
+            receipts = agent.wait_receipts(number + 1)
+            wait_for((tmp_path / "agent" / "edge" / "certificates" / signer.place).exists)
+    states = [CallerIdentity.from_json(one["caller_identity"]).state for one in receipts]
+    assert states == ["claimed", "verified A"]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from datetime import timedelta
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.peers.tls import LONG
+from tests.peers.tls import LONG, certified
 from tests.peers.tsa import Holder
 
 PLACE = "cert.example.net/2026/a.pem"
@@ -67,3 +72,26 @@ def _coded(value: object) -> str:
 
 def _base64(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def published(folder: Path) -> Iterator[tuple[str, Path]]:
+    """HOST:PORT of an https server of what lies in `folder`/HOST:PORT, and the root of its certificate."""
+    files = certified(folder, "server", "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *asked: _Quiet(*asked, directory=str(folder / name))
+    ) as running:
+        running.socket = context.wrap_socket(running.socket, server_side=True)
+        name = f"localhost:{running.server_port}"
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield name, files.ca
+        running.shutdown()
+        thread.join()
