@@ -72,9 +72,10 @@ def leaf(words: tuple[str, ...]) -> tuple[click.Command, list[str]]:
     rest = [*words]
     while rest and rest[0].startswith("-"):
         del rest[: 1 + (rest[0] == "--config")]
-    command: click.Command = cli.commands[rest.pop(0)]
+    command: click.Command | None = cli.commands[rest.pop(0)]
     while isinstance(command, click.Group) and rest:
-        command = command.commands[rest.pop(0)]
+        _, command, rest = command.resolve_command(click.Context(command), rest)
+    assert command is not None
     return translated(command), rest
 
 
