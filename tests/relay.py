@@ -211,6 +211,11 @@ class Way:
         return self.fates[came[0] : came[-1] + 1] if came else []
 
     @property
+    def is_through(self) -> bool:
+        """Whether all that was sent has come, or is lost."""
+        return len(self.delays_ms) + sum(self.fates) == len(self.fates)
+
+    @property
     def lost(self) -> int:
         return sum(self.between)
 
@@ -307,6 +312,9 @@ class FarPhone(Phone):
 
     mixes: tuple[Mix, Mix] = Mix(), Mix()
     line: SoundLine
+
+    def __enter__(self) -> FarPhone:
+        return self
 
     def new_rtp(self) -> RtpEnd:
         end = ReportingRtp(self.loop, self.address[0], phase_ms=self.phase_ms)

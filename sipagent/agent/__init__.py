@@ -10,4 +10,5 @@ board, operators, shared_board      the board chooses operators; the ways to it;
 recorder, row_writer                write recordings and rows off the SIP thread; finish those of a crash
 stored                              chooses the stores of rows and recordings, in one place
 figures                             counts
+quality                             how good the line of a call was, by what the engine has counted
 """

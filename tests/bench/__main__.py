@@ -16,7 +16,7 @@ from sipagent.agent.admission import SHIPPED
 from sipagent.softphone.loop import FRAME_NS, MS, SECOND
 from sipagent.softphone.phone import Answering, Call, Phone, Way
 from sipagent.softphone.rtp import FRAME, LEVELS, RATE, decode
-from tests.bench import report, waiting
+from tests.bench import mixes, report, waiting
 from tests.bench.office import CALLER_HZ, NOTICE_S, OPERATOR_HZ, WINDOW_S, Office, office
 from tests.bench.proc import Spent
 from tests.bench.report import Row
@@ -44,6 +44,7 @@ FIRST_PHONES: Mapping[str, Answering] = {
 REFUSES_MS = (None, 200, round(NOTICE_S * 1000) + 150)  # never, in the notice, in the window
 AUDIBLE = 1000  # of 32768
 TALK_S = 10.0  # of each of the callers who wait
+MIXES, MIXED_S = 50, 20.0  # of lines, and for how long each is heard
 
 
 def starts(count: int) -> Iterator[Row]:
@@ -262,7 +263,7 @@ def idle(seconds: float) -> Iterator[Row]:
 @click.option("--seconds", default=60.0, show_default=True, help="For which an idle one is looked at.")
 @click.option(
     "--only",
-    type=click.Choice(["start", "latency", "notice", "hunt", "queue", "cpu"]),
+    type=click.Choice(["start", "latency", "notice", "hunt", "queue", "line", "cpu"]),
     multiple=True,
     help="One part of it, or some.",
 )
@@ -275,6 +276,7 @@ def main(calls: int, seconds: float, only: tuple[str, ...], as_json: bool) -> No
         "notice": lambda: waits(min(calls, 5)),
         "hunt": lambda: hunts(calls),
         "queue": lambda: waiting.rows(TALK_S),
+        "line": lambda: mixes.rows(MIXES, MIXED_S),
         "cpu": lambda: idle(seconds),
     }
     report.finish("sipagent, measured live", as_json, parts, only)

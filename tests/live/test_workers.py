@@ -213,6 +213,12 @@ def test_five_calls_at_once_are_bridged_and_recorded(town: Town) -> None:
     assert [(e["what"], e["by"]) for e in receipt["events"]] == [("rejected with 503", "edge: full")]
     for row in recordings:
         calls.assert_both_heard(town.agent.sound(row))
+        (line,) = (one["quality"] for one in town.agent.receipts() if one["recording_id"] == row["id"])
+        assert line["one_way"] is None
+        for side in (line["caller"], line["operator"]):
+            assert (side["codec"], side["lost"]) == ("PCMA", 0) and side["packets"] > 20
+    told = figures(town.figures)
+    assert all(told[f'sipagent_line_mos_count{{leg="{side}"}}'] >= CALLS for side in ("caller", "operator"))
 
 
 def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
