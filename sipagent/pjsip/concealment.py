@@ -42,11 +42,12 @@ CODE = 1 << 26  # further from a function of the library's than any other
 _C = ctypes.CDLL(None, use_errno=True)
 _C.fmemopen.restype = ctypes.c_void_p
 _C.fmemopen.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
-_C.setvbuf.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
 _C.fclose.argtypes = (ctypes.c_void_p,)
 _C.write.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
 _C.fseek.argtypes = (ctypes.c_void_p, ctypes.c_long, ctypes.c_int)
-UNBUFFERED = 2  # _IONBF
+_fsetlocking = _C["__fsetlocking"]
+_fsetlocking.argtypes = (ctypes.c_void_p, ctypes.c_int)
+BY_CALLER = 2  # FSETLOCKING_BYCALLER: the clock alone reads it
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -246,7 +247,7 @@ class ProbedStream:
         if not file:
             raise OSError(ctypes.get_errno(), "no file for a jitter buffer")
         self.file: int = file
-        _C.setvbuf(file, None, UNBUFFERED, 0)
+        _fsetlocking(file, BY_CALLER)
         _C.fseek(file, HEADER, os.SEEK_SET)
         check(LIBRARY.pjmedia_port_add_ref(port))
 
