@@ -150,8 +150,9 @@ class Pause(Record):
 class LegQuality(Record):
     """How what came in on one leg sounded: of all its streams, what the network did to them, and how loud.
 
-    `late`: packets that came, too late to be played. `concealed_ms`: sound that was made up in place of what
-    did not come. `mos`: 1 to 4.5 by ITU-T G.107, null of a codec for which G.113 has no values.
+    `late`: packets that came, and were dropped: too late to be played, or too many at once. `concealed_ms`:
+    sound that was made up in place of what did not come. `mos`: 1 to 4.5 by ITU-T G.107, null of a codec for
+    which G.113 has no values.
     """
 
     codec: str | None = None  # as in SDP: PCMA

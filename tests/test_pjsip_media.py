@@ -9,6 +9,8 @@ import time
 from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import pytest
 import prompts
 from media.frame import FRAME_SAMPLES, Samples
 from sipagent.agent.engine import EngineFault, ForeignMedia, Gap, SoundEnded
+from sipagent.agent.quality import Stream
 from sipagent.call import events as e
 from sipagent.pjsip import library, media_sources
 from sipagent.pjsip.ears import RING_TICKS, TICK, TICK_BYTES, Ear
@@ -130,6 +133,29 @@ def test_what_is_made_up_where_nothing_came_is_named_to_the_tick_and_nothing_els
             assert any(why for _, why in pairs) is (mix != Mix()), mix
             assert ("nothing_came" in named) is (mix.burst > 15), mix
             office.hangs_up(call, leg)
+
+
+def counted(gaps: tuple[int, int], **others: int) -> Any:
+    """A call of which the library has counted so many gaps, of so many µs on average."""
+    many = {"pkt": 95, "loss": 5, "bytes": 95 * 160, "discard": 6, "lost": 0, "empty": 0, "trips": 1} | others
+    found = SimpleNamespace(**many, frameSize=80, avgDelayMsec=30)
+    found.lossPeriodUsec = SimpleNamespace(n=gaps[0], mean=gaps[1])
+    found.jitterUsec = SimpleNamespace(n=90, mean=2500)
+    found.rttUsec = SimpleNamespace(n=found.trips, mean=40_500)
+    stat = SimpleNamespace(rtcp=SimpleNamespace(rxStat=found, rttUsec=found.rttUsec), jbuf=found)
+    codec = SimpleNamespace(info=SimpleNamespace(avgBps=64_000))
+    info = SimpleNamespace(codecName="PCMA", audCodecParam=codec)
+    return SimpleNamespace(getId=lambda: 0, getStreamStat=lambda _: stat, getStreamInfo=lambda _: info)
+
+
+def test_a_packet_that_was_overtaken_leaves_no_gap() -> None:
+    """Two gaps of five packets, and three of one packet each, which came later."""
+    found = library.stream_counted(counted((5, 32_000), lost=2, empty=4), 0)
+    assert found == Stream(
+        "PCMA", 95, 5, 2, late=3, concealed_ms=100, jitter_ms=2.5, rtt_ms=40.5, buffer_ms=30
+    )
+    none = library.stream_counted(counted((3, 20_000), loss=0, discard=0, trips=0), 0)
+    assert none == Stream("PCMA", 95, jitter_ms=2.5, buffer_ms=30)
 
 
 # --- sounds ---

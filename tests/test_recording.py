@@ -26,7 +26,7 @@ from retention.records import (
     to_text,
     worker_of,
 )
-from tests.kept import START, receipt, recording
+from tests.kept import QUALITY, START, receipt, recording
 
 LIST_FIELDS = """id call_id started_at ended_at duration_s caller called operator operators status incomplete
     decision notice channels sample_rate path bytes sha256 pauses missing flagged expires_at hold purged_at"""
@@ -158,7 +158,7 @@ def test_tombstones_and_anonymous_receipts_lead_to_nobody() -> None:
     call = receipt(recording(), keyword="je refuse", events=(Event(at=START, what="rang", by="sip:201@x"),))
     text = json.dumps(call.anonymous().to_json())
     assert not any(word in text for word in ("336", "marie", "192.0.2.7", "refuse", "201"))
-    assert call.anonymous().outcome == "connected"
+    assert (call.anonymous().outcome, call.anonymous().quality) == ("connected", QUALITY)
     known = {"number": None, "attestation": "A", "verified": True, "masked": False}
     assert call.anonymous().to_json()["caller_identity"] == known
     assert call.to_json()["caller_identity"] == known | {"number": call.caller}

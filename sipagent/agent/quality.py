@@ -35,7 +35,8 @@ MOST_LOSS, MOST_BURSTS = 20.0, 8.0  # what the model is made for: G.107, table 2
 class Stream:
     """What an engine counts of one RTP stream that it receives, at its end.
 
-    `bursts`: gaps in which packets were lost. `late`: came after their turn. `concealed_ms`: made up by the
+    `bursts`: gaps in which packets were lost. `late`: came after their turn, or too many at
+    once, and were dropped. `concealed_ms`: made up by the
     jitter buffer, which held `buffer_ms` on average. `rtt_ms`: None where no report came by RTCP.
     """
 

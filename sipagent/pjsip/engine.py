@@ -42,6 +42,7 @@ LOOK_S = 0.1  # for what has a time of its own, while there are legs: holders wh
 NOTHING_S = 1.0  # for what is counted: packets of others, legs that send nothing any more
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to get their BYE
+UNASKED = 256  # legs that have ended, of whose streams is known what was counted
 NO_WAY = 503  # the status of a request that can't be sent (RFC 3261 section 8.1.3.1)
 
 
@@ -430,6 +431,8 @@ class PjsipEngine:
             return
         if self._legs.pop(leg.number, None) and leg.streams:
             self._measured[leg.number] = tuple(leg.streams)
+            while len(self._measured) > UNASKED:
+                del self._measured[next(iter(self._measured))]
         self._unknown.discard(leg.number)
         self._leaving.pop(leg, None)
         self.awareness.forget(leg)
