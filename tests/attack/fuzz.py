@@ -52,6 +52,7 @@ class Office:
             codecs=CODECS,
             srtp=srtp,
             operators_srtp=srtp,
+            media_ipv6=("::1", ""),
         )
         self.engine = PjsipEngine(settings)
         self.engine.start()

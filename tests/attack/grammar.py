@@ -166,7 +166,7 @@ class _Maker:
         return body, f"{kind};boundary={shown}" if self._is(0.95) else kind
 
     def _sdp(self) -> bytes:
-        lines = ["v=0", "o=- 1000 %VERSION% IN IP4 %IP%", "s=-", "c=IN IP4 %IP%", "t=0 0"]
+        lines = ["v=0", "o=- 1000 %VERSION% IN IP4 %IP%", "s=-", self._connection(), "t=0 0"]
         if self._is(0.15):
             del lines[3]
         for _ in range(self._weighed((1, 14), (2, 3), (3, 1), (4, 1))):
@@ -177,10 +177,13 @@ class _Maker:
         text = eol.join(lines) + eol * self._weighed((1, 20), (0, 2), (2, 1))
         return _bytes(text[: self.draw.randrange(len(text) + 1)] if self._is(0.02) else text)
 
+    def _connection(self) -> str:
+        return str(self._weighed(("c=IN IP4 %IP%", 30), ("c=IN IP6 ::1", 10), ("c=IN IP6 ::", 1)))
+
     def _section(self) -> list[str]:
         draw = self.draw
         kind = self._weighed(("RTP/AVP", 12), ("RTP/SAVP", 2), ("video", 1), ("image", 1), ("off", 2))
-        own = ["c=IN IP4 %IP%"] * self._is(0.3)
+        own = [self._connection()] * self._is(0.3)
         if kind == "video":
             return ["m=video 5002 RTP/AVP 96", *own, "a=rtpmap:96 H264/90000"]
         if kind == "image":
