@@ -62,17 +62,19 @@ def test_each_side_speaks_its_own(
 def test_ipv6_alone_with_the_phone_of_another(
     agent_factory: AgentFactory, phone_factory: PhoneFactory, tmp_path: Path
 ) -> None:
-    """baresip on the desk; a caller who speaks IPv4 is not there for it."""
+    """baresip on the desk, encrypted; a caller who speaks IPv4 is not there for it."""
     sound = tmp_path / "desk.wav"
     soundfile.write(sound, tone(OPERATOR_HZ, 60), RATE, subtype="PCM_16")
     with ExitStack() as stack:
-        desk = Baresip(tmp_path, sound, host="::1", auto_answer=True)
+        desk = Baresip(tmp_path, sound, host="::1", auto_answer=True, encrypts="srtp")
         stack.callback(desk.stop)
-        agent = agent_factory(**behind_edge(2), operators={"extensions": [desk.uri]}, start=False)
+        operators = {"extensions": [desk.uri], "srtp": "optional"}
+        agent = agent_factory(**behind_edge(2), operators=operators, start=False)
         agent.rewrite(trunk={"listen": f"[::1]:{agent.port}", "allowed_sources": ["::1/128"]})
         agent.start()
         call = phone_factory("+33612345678", CALLER_HZ, ip="::1").call(uri(agent, 6))
         call.rtp.wait_tone(OPERATOR_HZ)
+        desk.child.wait_line(lambda line: "SRTP is Enabled" in line)
         calls.talk(call, 1.0)
         refused = phone_factory("+33612345679", CALLER_HZ, ip="::1", media_ip="127.0.0.1").call(uri(agent, 6))
         assert refused.wait_status() == 488
