@@ -9,3 +9,4 @@
 #define PJSIP_MAX_TSX_COUNT        8191
 #define PJSIP_MAX_DIALOG_COUNT     2047
 #define PJMEDIA_HAS_VIDEO          0
+#define PJMEDIA_SRTP_HAS_AES_GCM_256 1 /* RFC 7714, by the OpenSSL that it is built with */
