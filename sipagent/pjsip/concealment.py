@@ -157,6 +157,7 @@ class Probe:
         self._player = _within(port)
         self._nothing = self._player.file
         self.place = place_of(port, pool)
+        self._connected = False
         self._stream: ProbedStream | None = None
         self._seen: tuple[int, int] = (0, 0)
         self._before: NDArray[np.uint32] | None = None
@@ -167,17 +168,22 @@ class Probe:
     def aim(self, stream: "ProbedStream", place: int) -> None:
         """Hear this stream, which the bridge has at `place`."""
         self._lag = 1 if self.place > place else 2
-        if self._stream is None:
+        if not self._connected:
             check(LIBRARY.pjsua_conf_connect(self.place, self.ring.place))
+            self._connected = True
         self._stream, self._before, self._seen = stream, None, stream.counts
         self._player.file = stream.file
 
-    def rest(self) -> None:
-        """Hear nothing; the file of the stream is in use for a moment more."""
-        if self._stream is not None:
-            self._player.file = self._nothing
-            LIBRARY.pjsua_conf_disconnect(self.place, self.ring.place)
+    def turn_away(self) -> None:
+        """Hear no stream."""
+        self._player.file = self._nothing
         self._stream = None
+
+    def rest(self) -> None:
+        """Be nobody's, until it is aimed again."""
+        self.turn_away()
+        LIBRARY.pjsua_conf_disconnect(self.place, self.ring.place)
+        self._connected = False
 
     def take(self, ear: Ear) -> list[Gap]:
         """What was made up of what its leg's `ear` has handed over; ticks may come with the next time."""
@@ -260,6 +266,30 @@ class ProbedStream:
         """Nobody reads its file any more."""
         _C.fclose(self.file)
         LIBRARY.pjmedia_port_dec_ref(self._port)
+
+
+class Left:
+    """A stream that its probe has just turned away from; with the last one the probe is free.
+
+    The clock may be reading its file: it has let go of it once it has given the probe two ticks more.
+    """
+
+    def __init__(self, probe: Probe, stream: ProbedStream, *, last: bool) -> None:
+        self._probe, self._stream, self._last = probe, stream, last
+        self._until = probe.ring.total + 2 * TICK_BYTES
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody reads its file any more."""
+        return self._probe.ring.total >= self._until
+
+    def close(self) -> Probe | None:
+        """Let go of the stream; the probe, if it is free now."""
+        self._stream.close()
+        if not self._last:
+            return None
+        self._probe.rest()
+        return self._probe
 
 
 class Probes:

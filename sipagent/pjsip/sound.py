@@ -18,7 +18,7 @@ import pjsua2 as pj
 from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineFault, SoundEnded
 from sipagent.pjsip.accounts import Owner
-from sipagent.pjsip.concealment import Probe, ProbedStream, Probes
+from sipagent.pjsip.concealment import Left, Probe, ProbedStream, Probes
 from sipagent.pjsip.ears import Ear, Ears
 from sipagent.pjsip.legs import Leg, Player
 from sipagent.pjsip.library import CLOCK, LIBRARY, MEDIA, SUCCESS, hurry, order
@@ -34,7 +34,7 @@ LIBRARY.pjsua_get_pool_factory.restype = ctypes.c_void_p
 LIBRARY.pjmedia_endpt_get_ioqueue.restype = ctypes.c_void_p
 
 
-Retired: TypeAlias = "Player | Ear | Probe | ProbedStream"
+Retired: TypeAlias = "Player | Ear | Left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class SoundEngine:
             probe.rest()
             stream.close()
         for _, _, one in self._retired:
-            if isinstance(one, ProbedStream):
+            if isinstance(one, Left):
                 one.close()
         self._probed.clear()
         for leg in legs:
@@ -134,11 +134,8 @@ class SoundEngine:
             _, _, one = heappop(self._retired)
             if isinstance(one, Ear):
                 self.ears.free(one)
-            elif isinstance(one, ProbedStream):
-                one.close()
-            elif isinstance(one, Probe):
-                assert self._probes
-                self._probes.free(one)
+            elif isinstance(one, Left):
+                self._let_go(one)
             else:
                 self._playing -= 1
         self._media_thread.poll(now, legs)
@@ -262,7 +259,15 @@ class SoundEngine:
         self._probed[leg] = probe, leg.stream, stream
         self.ears.probe(leg.number, probe.take)
         if before:
-            self._retire(before)
+            self._retire(Left(probe, before, last=False))
+
+    def _let_go(self, left: Left) -> None:
+        """Of a stream, unless the clock has stood still since."""
+        assert self._probes
+        if self._ticking and not left.is_over:
+            self._retire(left)
+        elif probe := left.close():
+            self._probes.free(probe)
 
     def leave(self, leg: Leg) -> None:
         """A leg has ended."""
@@ -271,9 +276,8 @@ class SoundEngine:
             self.ears.forget(leg.number)
             if leg in self._probed:
                 probe, _, stream = self._probed.pop(leg)
-                probe.rest()
-                self._retire(stream)
-                self._retire(probe)
+                probe.turn_away()
+                self._retire(Left(probe, stream, last=True))
             leg.ear.disconnect(self._silence)
             if audio := audio_of(leg):
                 leg.ear.disconnect(audio)
