@@ -253,7 +253,6 @@ class ToneGenerator(AudioMedia):
 class CallSetting:
     audioCount: int
     videoCount: int
-    textCount: int
 
 class CallOpParam:
     opt: CallSetting

@@ -264,8 +264,9 @@ class PjsipEngine:
 
     def _ring(self, leg: Leg) -> None:
         param = with_headers(pj.CallOpParam(True), (*leg.headers, *self.settings.way_out))
-        param.opt.audioCount, param.opt.videoCount = 1, 0
-        param.opt.textCount = 0  # from 2.16 on a line of T.140 is offered, too; before that it is nothing
+        param.opt.audioCount = 1
+        for others in ("videoCount", "textCount"):  # the latter, of T.140, from 2.16 on; before it is nothing
+            setattr(param.opt, others, 0)
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         leg.realm = leg.account.realm
         with max_forwards_of(leg.hops):
