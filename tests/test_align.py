@@ -152,6 +152,15 @@ def test_both_channels_absent_are_both_silent_for_as_long(lanes: Lanes) -> None:
     assert np.array_equal(lanes.take(), wanted)
 
 
+def test_a_channel_that_is_away_for_a_while_is_told_of_where_it_was(lanes: Lanes) -> None:
+    for start in range(0, 40000, FRAME):
+        lanes.feed(0, start)
+        if not 8000 <= start < 24000:
+            lanes.feed(1, start)
+    lanes.take(rest=True)
+    assert lanes.aligner.gaps() == ((1, 8000, 24000, "not_fed"),) and lanes.aligner.gaps() == ()
+
+
 @pytest.mark.parametrize("at_once", [16000, 17600, 24000])
 def test_missing_sound_is_told_where_it_stands_in_the_end(lanes: Lanes, at_once: int) -> None:
     """Also where its channel is moved afterwards."""

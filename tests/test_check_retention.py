@@ -17,7 +17,7 @@ from sipagent.check.retention import STAMP_LATE, retention_findings, stamp_findi
 from sipagent.config.load import Config
 from tests import old_stamp
 from tests.configured import SMALL, read, with_keys
-from tests.kept import START, keep, recording
+from tests.kept import START, keep, receipt, recording
 from tests.peers.tsa import Authority
 
 DUE = due_date(START, "6 months")
@@ -164,3 +164,13 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stamped(read(SMALL)) == []
     without = stamped(read(with_keys("retention", URL + CA)))
     assert without == [("error", "retention.timestamp_url", stamps.NO_LIBRARY)]
+
+
+def test_a_call_that_should_have_been_recorded_is_named_for_a_week(config: Config, archive: Archive) -> None:
+    calls = [recording(minutes) for minutes in (-60 * 24 * 8, 0, 1)]
+    for row in calls:
+        archive.store.keep_receipt(receipt(row, not_recorded_because="disk"))
+    level, said = found(config, START + timedelta(hours=1))["recordings"]
+    assert (level, calls[2].id in said, "2 calls of the last 7 days" in said, "(disk)" in said) == (
+        *("error", True, True, True),
+    )

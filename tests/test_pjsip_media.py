@@ -130,7 +130,7 @@ def test_what_is_made_up_where_nothing_came_is_named_to_the_tick_and_nothing_els
             pairs = [*zip(truth[settled], named[settled], strict=True)]
             assert [pair for pair in pairs if pair[0] == 4 and not pair[1]] == [], mix
             assert [pair for pair in pairs if pair[0] < 2 and pair[1]] == [], mix
-            assert any(why for _, why in pairs) is (mix != Mix()), mix
+            assert mix == Mix() or any(why for _, why in pairs), mix
             assert ("nothing_came" in named) is (mix.burst > 15), mix
             office.hangs_up(call, leg)
 

@@ -21,6 +21,7 @@ import pytest
 from media.recording import chunks
 from media.recording.assemble import AssemblyError, read_sound
 from media.recording.tap import Tap
+from retention.archive import Archive
 from retention.records import Event, MissingSound, Pause, Status
 from retention.shipping import lost_receipt
 from retention.shortfall import GOES_ON, REASONS, STARTED, STOPPED, TOLERATED_S, not_recorded, shortfall
@@ -35,6 +36,7 @@ from tests.driving import RULES, Stage, pressed, staged
 from tests.full_disk import fill
 from tests.kept import ANN, Paths, receipt, recording
 from tests.tapping import wait_for
+from tests.two_hosts import World, call
 
 LATEST = datetime.now(UTC) + timedelta(days=1)
 MARGIN_S = 0.5  # about 2 s, where neither is wrong
@@ -86,6 +88,40 @@ def test_a_host_that_is_lost_in_the_conversation() -> None:
     assert lost_receipt(on, LATEST).not_recorded_because == "host_lost"
     told = (*on.events, Event(at=LATEST, what=STOPPED))
     assert lost_receipt(replace(on, events=told), LATEST).not_recorded_because is None
+
+
+def test_a_host_that_is_lost_after_the_call_with_all_of_its_sound() -> None:
+    world = World()
+    try:
+        world.begin(1)
+        world.allow(call(1))
+        world.ship()
+        told = world.shared.receipt(call(1))
+        over = replace(told, ended_at=world.now, events=(Event(at=told.started_at, what=STARTED),))
+        world.shared.keep_many([over], [], [])
+        world.up.clear()
+        world.lose()
+        world.complete()
+        assert world.shared.receipt(call(1)).not_recorded_because == "nothing"
+    finally:
+        world.close()
+
+
+def test_a_recording_that_is_silenced_too_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sipagent.call.machines.MOST_SILENCES", 1)
+    with staged(tmp_path, monkeypatch, RULES) as stage:
+        caller, operator = stage.bridged()
+        stage.tell(operator, *pressed(operator, "*6"))
+        stage.gone(caller)
+        stage.listened()
+        assert stage.receipt().not_recorded_because == "silenced"
+
+
+def test_why_it_is_not_recorded_stays_until_the_file_tells_better(archive: Archive) -> None:
+    row = kept.keep(archive, recording())
+    archive.store.keep_receipt(receipt(row, ended_at=None, not_recorded_because="short"))
+    archive.store.keep_receipt(receipt(row))
+    assert archive.store.receipt(row.id).not_recorded_because == "short"
 
 
 @dataclass

@@ -21,6 +21,7 @@ from media.recording.chunks import (
     MissingSamples,
     create_part,
     missing_s,
+    overlaid,
     read_part,
 )
 from media.recording.tap import (
@@ -186,6 +187,16 @@ def test_a_channel_that_is_fed_nothing_is_told_of(part: Path) -> None:
     for position in range(8000, 16000, 800):
         tap.feed(Channel.CALLER, tone(0, position), 1000.0 + position / RATE)
     assert tap.finish().missing == ((Channel.OPERATOR, 1.0, 2.0, "not_fed"),)
+
+
+def test_of_the_same_samples_what_is_told_last_counts() -> None:
+    gaps = [MissingSamples(0, 0, 400, "concealed"), MissingSamples(0, 160, 240, "lost")]
+    assert [one[1:] for one in overlaid(gaps)] == [
+        (0, 160, "concealed"),
+        (160, 240, "lost"),
+        (240, 400, "concealed"),
+    ]
+    assert [one[1:] for one in overlaid(gaps[::-1])] == [(0, 400, "concealed")]
 
 
 def test_very_many_gaps_are_told_as_fewer_that_hold_them() -> None:
