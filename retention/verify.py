@@ -468,7 +468,7 @@ class _Verification:
                 break
             last = ChainHead(entry.seq, entry.hash)
             count += 1
-            tree.add(bytes.fromhex(entry.hash))
+            tree.add(_content(entry.hash))
             for root in roots.pop(entry.seq + 1, ()):
                 if entry.seq - tree.size + 1 == root.first and tree.root().hex() != root.root:
                     self.wrong(_root(root), "was made of another chain")
@@ -654,6 +654,14 @@ def _lost(entry: ChainEntry) -> Lost:
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None  # its hash is wrong, too
+
+
+def _content(hash: str) -> bytes:
+    """The content of an entry's leaf; of a damaged hash one that leads to no root."""
+    try:
+        return bytes.fromhex(hash)
+    except ValueError:
+        return hash.encode()
 
 
 def _root(root: Root) -> Reason:
