@@ -23,6 +23,7 @@ from retention.rows.chain import ChainHead
 from retention.rows.pages import Row
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
+from retention.shortfall import not_recorded
 from retention.sqlite import Store
 from retention.verify import orphans, verify
 from tests.kept import START, archive_of, receipt, recording
@@ -77,7 +78,9 @@ def fill(store: Rows, rows: int) -> None:
             store.add_recording(row)
             ended = None if status is Status.OPEN else LATER
             decision = "refused" if number == 5 else "allowed"
-            store.add_receipt(receipt(row, ended_at=ended, decision=decision))
+            why = "disk" if number % (rows // 5) == 2 else None
+            told = receipt(row, ended_at=ended, decision=decision, not_recorded_because=why)
+            store.add_receipt(told)
             store.add_access(use_of(row))
             store.add_note(note_on(row))
 
@@ -190,6 +193,7 @@ READS: dict[str, Callable[[Rows], object]] = {
     "expired notes": lambda store: store.count_expired_notes(START),
     "one row": lambda store: store.knows(ChainHead(1, "")) or store.entries([1, 2, 3]),
     "counts": lambda store: (counts.recordings_by_status(store), counts.held(store), counts.reconcile(store)),
+    "not recorded": lambda store: list(not_recorded(store, START)),
     "clock": clock.suspended,
     "a purge's preview": purge_preview,
     "verification": verification,
