@@ -13,13 +13,15 @@ from typing import get_args
 import pytest
 
 from media.prompt import PromptError
+from retention.records import MissingSound
 from retention.rows.rows import StoreError
 from retention.texts import Reason, apart, joined, reason_of, together
 from sipagent.languages import typography
 from sipagent.languages.choice import LANGUAGES, of_environment, speaking
-from sipagent.languages.labels import Kind, label
+from sipagent.languages.labels import Kind, label, missing_sound
 from sipagent.languages.spoken import shown
 from tests import catalogues
+from tests.kept import recording
 from tests.loopback import ROOT
 from tests.office import Office
 
@@ -226,3 +228,25 @@ def test_a_stream_shows_what_it_can(encoding: str, written: str) -> None:
     stream.write("«\u00a0L’été\u00a0»…")
     stream.flush()
     assert content.getvalue().decode(stream.encoding).replace("\u00a0", " ") == written
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", ("concealed, caller", "2 times, 0.54 s: 1:05.50 to 1:06.02, 1:07.00 to 1:07.02")),
+        (
+            "fr",
+            (
+                "reconstitué, faute de paquets à temps, appelant",
+                "2 fois, 0,54 s\xa0: de 1:05,50 à 1:06,02, de 1:07,00 à 1:07,02",
+            ),
+        ),
+    ],
+)
+def test_what_is_missing_in_a_recording_is_told_by_its_kind(language: str, said: tuple[str, str]) -> None:
+    """Pauses and holds are told by themselves."""
+    spans = ((65.5, 66.02), (67.0, 67.02))
+    missing = [MissingSound(channel="caller", from_s=a, to_s=b, why="concealed") for a, b in spans]
+    hold = MissingSound(channel="both", from_s=1.0, to_s=2.0, why="hold")
+    with speaking(language):
+        assert missing_sound(recording(missing=(hold, *missing))) == [said]

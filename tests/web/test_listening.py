@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
 from media.recording.chunks import ChunkNote, Coding, Kind, PartWriter, Sealer, create_part, read_part
-from retention.records import Pause, Recording
+from retention.records import MissingSound, Pause, Recording
 from retention.use import known_copies
 from retention.vault import read_public
 from sipagent.web.app import create_app
@@ -142,6 +142,27 @@ def test_what_is_damaged_or_missing_is_silence_and_is_said(
     at_the_end(page)
     expect(page.locator("#told-gaps")).to_contain_text("The end of the recording is missing.")
     assert np.array_equal(sounding(heard(page)), noise(3))
+
+
+def test_the_map_of_what_is_missing_is_drawn_on_its_side_and_said(
+    claire: Listener, office: Office, person: BrowserContext
+) -> None:
+    missing = (
+        MissingSound(channel="caller", from_s=0.5, to_s=1.02, why="concealed"),
+        MissingSound(channel="both", from_s=2.0, to_s=2.5, why="hold"),
+    )
+    page = opened(claire, person, call(office, noise(3), missing=missing))
+    play(page)
+    at_the_end(page)
+    told = page.locator("#told-gaps")
+    expect(told).to_contain_text("because nothing came in time (caller):")
+    expect(told.locator("li")).to_have_text(["0:00.50 to 0:01.02"])
+    facts = page.locator("dl.facts").filter(has_text="Paused")
+    expect(facts).to_contain_text("1 time, 0.52 s: 0:00.50 to 0:01.02")
+    at = "canvas => { const p = canvas.getContext('2d'); const x = Math.round(canvas.width * 0.25);"
+    coloured = f"{at} return [...p.getImageData(x, canvas.height - 2, 1, 1).data].join() }}"
+    alarm, none = (page.locator(f"#waveform-{side}").evaluate(coloured) for side in ("caller", "operator"))
+    assert alarm != none
 
 
 CUT = """let cuts = %d; const whole = Response.prototype.arrayBuffer; Response.prototype.arrayBuffer =
