@@ -67,7 +67,7 @@ LARGE = EngineLimits(legs=512, players=1024, handles=4096, slots=16384, files=20
         (EngineLimits(legs=4), 2, "legs"),
         (EngineLimits(legs=512), 7, "players"),  # a build that has raised one limit alone
         (replace(LARGE, handles=64), 10, "handles"),
-        (replace(LARGE, slots=254), 25, "slots"),
+        (replace(LARGE, slots=254), 17, "slots"),
         (replace(LARGE, files=1024), 46, "files"),
         (LARGE, 255, "players"),
         (EngineLimits(legs=2, players=1), 1, "players"),

@@ -21,6 +21,7 @@ from sipagent.agent.engine import EngineFault, ForeignMedia, Gap, SoundEnded
 from sipagent.agent.quality import Stream
 from sipagent.call import events as e
 from sipagent.pjsip import library, media_sources
+from sipagent.pjsip.concealment import Probe
 from sipagent.pjsip.ears import RING_TICKS, TICK, TICK_BYTES, Ear
 from sipagent.sip.packet_filter import Place
 from sipagent.softphone.loop import PATIENCE_S
@@ -572,3 +573,24 @@ def test_each_suite_is_answered_as_it_is_offered(stack: ExitStack) -> None:
 def offered(office: Loopback, suite: str, size: int) -> bytes:
     plain = sdp(("127.0.0.1", 40000), (8,), None, "sendrecv", 1).replace(b"RTP/AVP", b"RTP/SAVP")
     return plain + f"a=crypto:1 {suite} inline:{base64.b64encode(bytes(range(size))).decode()}\r\n".encode()
+
+
+@scene
+def test_a_leg_for_which_there_is_no_probe_is_heard_all_the_same(stack: ExitStack) -> None:
+    gaps: list[Gap] = []
+    office = Loopback(stack, gap=lambda leg, gap: gaps.append(gap))
+    probes = office.engine.sound._probes
+    assert probes
+
+    def fails() -> Probe:
+        raise OSError("no place for it")
+
+    probes.take = fails  # type: ignore[method-assign]
+    _, leg = office.answered()
+    office.engine.listen(leg)
+    office.hears(leg, 0.5)
+    assert office.engine.has(leg) and gaps == []
+    assert [fault.reason for fault in office.of(EngineFault)] == [
+        "what the line of a leg loses is not told of its recording: no place for it"
+    ]
+    office.faults = 1

@@ -77,7 +77,7 @@ A_CALL = {
     "legs": 2,
     "players": 4,  # a sound, the one before it (kept for a second), and two acknowledgements
     "handles": 6,  # two legs, RTP and RTCP each, and half as many that are being closed
-    "slots": 10,  # two legs, two ears, four players, and two that the next tick lets go
+    "slots": 14,  # two legs, two ears, two probes of two, four players, and two that the next tick lets go
     "files": 20,  # the sockets and sounds, and the parts of a recording
 }
 KEPT = {"legs": 0, "players": 4, "handles": 4, "slots": 4, "files": 100}  # for no call

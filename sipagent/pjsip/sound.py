@@ -160,7 +160,7 @@ class SoundEngine:
             if leg.ear:
                 leg.ear.connect(self._silence)
                 leg.ear.connect(audio)
-                self._probe(leg, audio.getPortId())
+                self._map(leg, audio.getPortId())
         except pj.Error as failure:
             leg.fails(f"its sound: {failure.reason}")
         except OSError as failure:
@@ -246,6 +246,14 @@ class SoundEngine:
             return
         self.connect(leg)
 
+    def _map(self, leg: Leg, place: int) -> None:
+        """A call goes on without it, too."""
+        try:
+            self._probe(leg, place)
+        except OSError as failure:
+            what = f"what the line of a leg loses is not told of its recording: {failure}"
+            self._engine.settings.report(EngineFault(what))
+
     def _probe(self, leg: Leg, place: int) -> None:
         """Have it known in which ticks nothing came on its present stream, which the bridge has there."""
         probe, address, before = self._probed.get(leg, (None, 0, None))
@@ -254,8 +262,12 @@ class SoundEngine:
         stream = self._probes.stream(leg.stream)
         if stream is None:
             return
-        probe = probe or self._probes.take()
-        probe.aim(stream, place)
+        try:
+            probe = probe or self._probes.take()
+            probe.aim(stream, place)
+        except OSError:
+            stream.close()
+            raise
         self._probed[leg] = probe, leg.stream, stream
         self.ears.probe(leg.number, probe.take)
         if before:
