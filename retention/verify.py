@@ -660,8 +660,8 @@ def _content(hash: str) -> bytes:
     """The content of an entry's leaf; of a damaged hash one that leads to no root."""
     try:
         return bytes.fromhex(hash)
-    except ValueError:
-        return hash.encode()
+    except (ValueError, TypeError):  # SQLite gives what somebody put there
+        return str(hash).encode()
 
 
 def _root(root: Root) -> Reason:

@@ -145,7 +145,8 @@ def counted(gaps: tuple[int, int], **others: int) -> Any:
     found.rttUsec = SimpleNamespace(n=found.trips, mean=40_500)
     stat = SimpleNamespace(rtcp=SimpleNamespace(rxStat=found, rttUsec=found.rttUsec), jbuf=found)
     codec = SimpleNamespace(info=SimpleNamespace(avgBps=64_000))
-    info = SimpleNamespace(codecName="PCMA", audCodecParam=codec)
+    kind = found.kind if "kind" in others else importlib.import_module("pjsua2").PJMEDIA_TYPE_AUDIO
+    info = SimpleNamespace(type=kind, codecName="PCMA", audCodecParam=codec)
     return SimpleNamespace(getId=lambda: 0, getStreamStat=lambda _: stat, getStreamInfo=lambda _: info)
 
 
@@ -157,6 +158,15 @@ def test_a_packet_that_was_overtaken_leaves_no_gap() -> None:
     )
     none = library.stream_counted(counted((3, 20_000), loss=0, discard=0, trips=0), 0)
     assert none == Stream("PCMA", 95, jitter_ms=2.5, buffer_ms=30)
+    empty = library.stream_counted(counted((0, 0), loss=0, discard=2, bytes=0), 0)
+    assert empty is not None and empty.packets == 95, "whose packets have no sound"
+
+
+def test_a_stream_of_another_kind_is_asked_for_nothing() -> None:
+    """Text and video have no jitter buffer of ours: an assertion ends the process that asks for it."""
+    call = counted((0, 0), kind=-1)
+    call.getStreamStat = None
+    assert library.stream_counted(call, 0) is None
 
 
 # --- sounds ---

@@ -310,6 +310,7 @@ class CodecParam:
     info: CodecParamInfo
 
 class StreamInfo:
+    type: int
     audCodecParam: CodecParam
     codecName: str
     remoteRtpAddress: str

@@ -496,15 +496,17 @@ def stream_counted(call: pj.Call, index: int) -> Stream | None:
     it was empty when the bridge asked it for a tick. The round trip is known once a report of the other side
     names one of ours and its own delay (RFC 3550 section 6.4.1), 5 s on.
     """
-    stat = _of_call(call, call.getStreamStat, index)
     info = _of_call(call, call.getStreamInfo, index)
-    if stat is None or info is None:
+    if info is None or info.type != pj.PJMEDIA_TYPE_AUDIO:
+        return None  # of another kind; asking for what it counts may end the process
+    stat = _of_call(call, call.getStreamStat, index)
+    if stat is None:
         return None
     rtcp, buffer, codec = stat.rtcp, stat.jbuf, info.audCodecParam
     received, round_trip, rate = rtcp.rxStat, rtcp.rttUsec, codec.info
     gaps, jitter, packets, lost = received.lossPeriodUsec, received.jitterUsec, received.pkt, received.loss
     a_byte_ms = 8000 / rate.avgBps if rate.avgBps else 0.0
-    packet_ms = received.bytes * a_byte_ms / packets if packets and a_byte_ms else 20.0
+    packet_ms = received.bytes * a_byte_ms / packets if packets and received.bytes and a_byte_ms else 20.0
     frame_ms = buffer.frameSize * a_byte_ms
     filled = max(0, round(gaps.n * gaps.mean / 1000 / packet_ms) - lost)
     return Stream(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -50,7 +51,10 @@ def sealing(
 
 
 def in_reach(agent: RunningAgent) -> dict[str, bytes]:
-    """All files of its folder but the prompts, and whatever it has open, with a name or without."""
+    """All files of its folder but the prompts, and whatever it has open, with a name or without.
+
+    Not two ticks of silence in memory, by which the map of gaps finds the jitter buffer.
+    """
     paths = list(agent.directory.rglob("*"))
     if agent.child.running:
         paths += Path(f"/proc/{agent.pid}/fd").iterdir()
@@ -58,7 +62,7 @@ def in_reach(agent: RunningAgent) -> dict[str, bytes]:
     for path in paths:
         try:
             name = str(path.readlink() if path.is_symlink() else path)
-            if stat.S_ISREG(path.stat().st_mode) and "/prompts/" not in name:
+            if stat.S_ISREG(path.stat().st_mode) and not re.match("/memfd:probe|.*/prompts/", name):
                 found[name] = path.read_bytes()
         except FileNotFoundError:  # closed, or renamed, meanwhile
             continue
