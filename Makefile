@@ -208,7 +208,7 @@ POSTGRES = $(firstword $(wildcard /usr/lib/postgresql/1[5-9]/bin/postgres))
 peers: # the programs at the other end of the tests, which start their own: Debian's services would take their ports
 	@quiet=/etc/postgresql-common/createcluster.d/of-the-tests.conf; \
 	if [ -z "$(POSTGRES)" ] && [ "$$(id -u)" = 0 ]; then mkdir -p "$${quiet%/*}" && echo create_main_cluster = false >"$$quiet"; fi; \
-	$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules /usr/lib/x86_64-linux-gnu/kamailio/modules/secsipid.so:kamailio-secsipid-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng festival:festival /usr/share/festival/voices/english/kal_diphone:festvox-kallpc16k strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium nginx:nginx caddy:caddy nsd:nsd keepalived:keepalived $(or $(POSTGRES),none):postgresql-17); \
+	$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules /usr/lib/x86_64-linux-gnu/kamailio/modules/secsipid.so:kamailio-secsipid-modules sipp:sip-tester baresip:baresip-core linphonec:linphone-cli espeak-ng:espeak-ng festival:festival /usr/share/festival/voices/english/kal_diphone:festvox-kallpc16k strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium nginx:nginx caddy:caddy nsd:nsd keepalived:keepalived $(or $(POSTGRES),none):postgresql-17); \
 	rm -f "$$quiet"; \
 	for service in kamailio prometheus nginx caddy nsd keepalived; do case "$$missing" in *$$service*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now $$service; fi;; esac; done
