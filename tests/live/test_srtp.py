@@ -1,4 +1,8 @@
-"""Calls of which one side, or both, is encrypted (SDES, RFC 4568), with a phone that others wrote."""
+"""Calls of which one side, or both, is encrypted (SDES, RFC 4568), with phones of others: baresip, linphone.
+
+SIPp 3.7.3 as Debian builds it is none: it agrees on keys, but plays files in the clear, and of its patterns,
+which alone it encrypts, no packet gets an authentication tag (`processOutgoingPacket() rc == -2`).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from tests.peers.tls import certified
 
 pytestmark = pytest.mark.live
 
-CALLER_HZ, DESK_HZ = 700, 1300
+CALLER_HZ, DESK_HZ, COLLEAGUE_HZ = 700, 1300, 1000
 MakePhone = Callable[..., Baresip]
 TENTHS = 10  # of a tone: a second is long enough to know it by
 
@@ -105,6 +109,47 @@ def test_linphone_that_takes_nothing_else(
     agent = agent_factory(trunk={"srtp": "optional"}, operators=operators)
     with closing(Linphone(tmp_path, sound, "0612345678")) as caller:
         talks(agent, agent.uri(), caller, phone, by=caller)
+
+
+def test_a_blind_transfer_to_a_colleague(agent_factory: AgentFactory, baresip: MakePhone) -> None:
+    """One recording, of whom the caller spoke with."""
+    caller = baresip("0612345678", CALLER_HZ, encrypts="srtp-mand")
+    desk = baresip("202", DESK_HZ, encrypts="srtp", auto_answer=True)
+    colleague = baresip("203", COLLEAGUE_HZ, encrypts="srtp", auto_answer=True)
+    operators = {"extensions": [desk.uri], "transfer_targets": [colleague.uri], "srtp": "optional"}
+    agent = agent_factory(trunk={"srtp": "optional"}, operators=operators)
+    caller.command("dial", agent.uri())
+    desk.wait_event("CALL_ESTABLISHED")
+    hears(desk, 1.5)
+    desk.command("transfer", colleague.uri)
+    desk.wait_event("CALL_CLOSED")
+    hears(colleague, 1.5)
+    colleague.command("hangup")
+    caller.wait_event("CALL_CLOSED")
+    (recording,) = agent.wait_recordings()
+    assert calls.of(recording, "operator", "incomplete") == [colleague.uri, False]
+    sound = agent.sound(recording)
+    for phone, hz in ((desk, CALLER_HZ), (colleague, CALLER_HZ), (caller, DESK_HZ), (caller, COLLEAGUE_HZ)):
+        assert heard(phone, hz) > TENTHS
+    for side, hz in ((0, CALLER_HZ), (1, DESK_HZ), (1, COLLEAGUE_HZ)):
+        assert calls.tenths(calls.tones_of(sound[:, side]), hz) > TENTHS
+
+
+def test_the_trunk_takes_a_call_back(agent_factory: AgentFactory, baresip: MakePhone) -> None:
+    """By our REFER; what is said then goes past us."""
+    caller = baresip("0612345678", CALLER_HZ, encrypts="srtp-mand")
+    target = baresip("301", COLLEAGUE_HZ, encrypts="srtp-mand", auto_answer=True)
+    away = {"extensions": ["sip:202@127.0.0.1:9"], "transfer": "refer", "refer_targets": [target.uri]}
+    agent = agent_factory(trunk={"srtp": "optional"}, operators=away, recording={"enabled": False})
+    caller.command("dial", agent.uri())
+    target.wait_event("CALL_ESTABLISHED")
+    (receipt,) = agent.wait_receipts()
+    assert calls.of(receipt, "outcome", "operator", "decision") == ["transferred", target.uri, "not_allowed"]
+    hears(target, 1.5)
+    target.command("hangup")
+    target.wait_event("CALL_CLOSED")
+    for phone, hz in ((target, CALLER_HZ), (caller, COLLEAGUE_HZ)):
+        assert heard(phone, hz) > TENTHS
 
 
 def test_required_over_tls(agent_factory: AgentFactory, baresip: MakePhone, tmp_path: Path) -> None:
