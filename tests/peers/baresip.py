@@ -63,6 +63,7 @@ class Baresip:
         """`encrypts`: its `mediaenc`, such as `srtp-mand`; `certificate`, with its key: by TLS."""
         self.user, self.host, self.port = user, host, port or free_ports(2)
         self.at = str(HostPort(host, self.port))
+        self.encrypts = encrypts
         self._tls = ";transport=tls" if certificate else ""
         self.directory = directory / f"baresip-{user}-{self.port}"
         self.directory.mkdir()
