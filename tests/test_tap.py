@@ -176,6 +176,7 @@ def test_what_is_missing_is_told_by_channel_and_reason_in_the_file(part: Path, k
         (BOTH, 2.0, 3.0, "hold"),
         (BOTH, 3.0, 4.0, "paused"),
     )
+    assert told.pauses == ((2.0, 4.0),)  # one, whatever its reasons
     assert (settle(part, final) if key else assemble(part, final, "flac")) == told
 
 
