@@ -211,15 +211,10 @@ class ChunkNote:
     def pauses_s(self, rate: int, end: int) -> tuple[tuple[float, float], ...]:
         """The pauses in s from the start, to the ms, of a recording that ends at position `end`.
 
-        One that goes on for another reason is one.
+        One that went on for another reason is one.
         """
-        joined: list[Span] = []
-        for _, start, stop, _ in self.silences(end):
-            if joined and joined[-1][1] == start:
-                joined[-1] = (joined[-1][0], stop)
-            else:
-                joined.append((start, stop))
-        return spans_s(joined, rate)
+        whole = (one._replace(why=PAUSED) for one in self.silences(end))
+        return spans_s((one[1:3] for one in _joined(whole)), rate)
 
     def silences(self, end: int) -> Iterator[MissingSamples]:
         """The pauses of a recording that ends at this position, each with its reason."""
