@@ -316,6 +316,15 @@ def spinning(connection: "Connection[Any, Any]") -> None:
         pass
 
 
+def test_a_wait_that_is_not_over_yet_counts() -> None:
+    """The kernel has told nothing of it so far. A thread that sleeps, or spins, has no such wait."""
+    ready, ran, asleep = (1.0, 2.0, True), (4.0, 2.0, True), (1.0, 2.0, False)
+    assert could_not_run({7: ready}, {7: ready}, 3.0)
+    assert not could_not_run({7: ready}, {7: ran}, 3.0)
+    assert not could_not_run({7: asleep}, {7: asleep}, 3.0)
+    assert not could_not_run({7: asleep}, {8: ready}, 3.0)
+
+
 def test_one_that_gets_no_processor_is_known_from_one_that_does_nothing(children: list[Child]) -> None:
     """Beside one that takes all of it; one that waits, or is stopped, could run and need not."""
     busy, waits = Child("busy", f"{HERE}:busy"), children[0]

@@ -45,7 +45,7 @@ class FakeChild:
     code: int | None = 0
     killed: bool = False
     pid: int = 1
-    times: ThreadTimes = field(default_factory=lambda: {1: (1.0, 0.0), 2: (5.0, 3.0)})
+    times: ThreadTimes = field(default_factory=lambda: {1: (1.0, 0.0, False), 2: (5.0, 3.0, False)})
 
     def threads(self) -> ThreadTimes:
         return self.times
@@ -639,13 +639,17 @@ def test_a_worker_that_is_given_no_processor_does_not_hang(logs: list[Any]) -> N
     worker = house.child(0)
     house.turn(SILENT_S - LOOK_S)
     for turn in range(1, 6):
-        worker.times = {1: (1.0, 0.0), 2: (5.0 + turn, 3.0 + 8.0 * turn), 3 + turn: (0.0, 90.0)}
+        worker.times = {
+            1: (1.0, 0.0, False),
+            2: (5.0 + turn, 3.0 + 8.0 * turn, True),
+            3 + turn: (0.0, 90.0, True),
+        }
         house.turn(LOOK_S)
         assert not worker.killed
     assert [line["seconds"] for line in logs if line["event"] == "worker_could_not_run"] == [10] * 5
     house.hears(0, Alive())
     house.turn(SILENT_S - LOOK_S)
-    worker.times = {2: (20.0, 50.0)}
+    worker.times = {2: (20.0, 50.0, True)}
     house.turn(LOOK_S)
     assert worker.killed and reasons(logs) == ["worker-0 hangs; it is killed"]
 

@@ -269,16 +269,19 @@ class Backoff:
         return wait_s
 
 
-ThreadTimes = dict[int, tuple[float, float]]
-"""By thread: seconds for which it ran, and for which it waited while it could have run (sched-stats.rst)."""
+ThreadTimes = dict[int, tuple[float, float, bool]]
+"""By thread: seconds for which it ran, and for which it waited while it could have run (sched-stats.rst), and
+whether it can run now. The kernel counts a wait when it is over."""
 
 
 def could_not_run(before: ThreadTimes, after: ThreadTimes, seconds: float) -> bool:
     """Whether in these seconds a thread got no processor, rather than had nothing to do or no end."""
-    more = [
-        (ran - before[id][0], waited - before[id][1]) for id, (ran, waited) in after.items() if id in before
-    ]
-    return any(waited >= max(ran, seconds / 2) for ran, waited in more)
+    for id in before.keys() & after.keys():
+        (ran_before, waited_before, could_run), (ran, waited, can_run) = before[id], after[id]
+        never = could_run and can_run and ran == ran_before
+        if never or waited - waited_before >= max(ran - ran_before, seconds / 2):
+            return True
+    return False
 
 
 class Child:
@@ -309,10 +312,11 @@ class Child:
     def threads(self) -> ThreadTimes:
         """For how long each of its threads has run, and has waited for a processor."""
         found = {}
-        for told in Path(f"/proc/{self.pid}/task").glob("*/schedstat"):
+        for one in Path(f"/proc/{self.pid}/task").glob("*"):
             with suppress(OSError, ValueError):  # it has just ended
-                ran, waited, _ = map(int, told.read_text().split())
-                found[int(told.parent.name)] = ran / 1e9, waited / 1e9
+                ran, waited, _ = map(int, (one / "schedstat").read_text().split())
+                state = (one / "stat").read_text().rpartition(") ")[2][:1]
+                found[int(one.name)] = ran / 1e9, waited / 1e9, state == "R"
         return found
 
     @property
