@@ -30,6 +30,7 @@ from retention.roots import (
     read_root,
 )
 from retention.rows.chain import ChainEntry, link
+from tests import tiers
 from tests.both import opened
 from tests.kept import CALLER, keep, recording, sqlite
 
@@ -208,7 +209,7 @@ def _tamper(kind: str, pick: random.Random, place: Place) -> None:
 
 
 @pytest.mark.parametrize("kind", ["leaf", "order", "roll-back", "fork"])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(tiers.depth(2, 10)))
 def test_who_rewrites_the_database_cannot_make_the_root_again(place: Place, kind: str, seed: int) -> None:
     ids = [place.call() for _ in range(4)]
     published = place.root()

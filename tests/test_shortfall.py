@@ -220,7 +220,7 @@ def heard_s(folder: Path) -> float:
         archive.store.close()
 
 
-@pytest.mark.parametrize("number", range(tiers.depth(24, 200)))
+@pytest.mark.parametrize("number", range(tiers.depth(10, 200)))
 def test_a_fault_of_the_recorder_is_told_of_with_its_call(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
