@@ -22,7 +22,7 @@ entries reads some thousand hashes. They are made anew wherever they do not fit 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -205,11 +205,6 @@ class _Nodes:
 # --- roots ---
 
 
-def each_root(folder: Path) -> Iterator[Root]:
-    """Those that are kept there, the oldest first. Raises RootError, OSError."""
-    yield from map(read_root, root_files(folder))
-
-
 def root_files(folder: Path) -> list[Path]:
     """Their files, the oldest first."""
     return sorted(folder.glob("????-??-??.json"))
@@ -241,7 +236,8 @@ def make_root(store: Rows, now: datetime) -> Root | None:
         return None
     make_folder(places.roots)
     nodes.grow(size)
-    before = next((one for one in reversed([*each_root(places.roots)]) if one.date < str(day)), None)
+    earlier = [path for path in root_files(places.roots) if path.stem < str(day)]
+    before = read_root(earlier[-1]) if earlier else None
     if before is not None and (before.first, before.size > size) != (nodes.first, False):
         before = None  # another chain, that of a database that was lost
     made = Root(
@@ -260,21 +256,21 @@ def make_root(store: Rows, now: datetime) -> Root | None:
 def stamp_roots(store: Rows, url: str, ca: Path) -> list[Path]:
     """Have each root stamped that is not, by the authority at `url`; the files of the stamps.
 
-    Raises StampError, OSError.
+    Raises StampError, RootError, OSError.
     """
-    folder, trusted, made = _places(store).roots, certificates(ca), []
-    for root in each_root(folder):
-        path = stamp_of(folder, root)
-        if not path.exists():
-            _, answer = stamp_digest(bytes.fromhex(root.root), url, trusted)
-            write_whole(path, answer)
-            made.append(path)
+    unstamped = [path for path in root_files(_places(store).roots) if not stamp_of(path).exists()]
+    trusted = certificates(ca) if unstamped else []
+    made = []
+    for path in unstamped:
+        _, answer = stamp_digest(bytes.fromhex(read_root(path).root), url, trusted)
+        made.append(stamp_of(path))
+        write_whole(made[-1], answer)
     return made
 
 
-def stamp_of(folder: Path, root: TreeHead) -> Path:
-    """The file of its time stamp, there or not."""
-    return folder / f"{root.date}.tsr"
+def stamp_of(root: Path) -> Path:
+    """The file of a root's time stamp, there or not."""
+    return root.with_suffix(".tsr")
 
 
 def newest(folder: Path) -> Root | None:

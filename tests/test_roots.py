@@ -23,11 +23,11 @@ from retention.roots import (
     caller_receipt,
     check_receipt,
     check_roots,
-    each_root,
     make_root,
     newest,
     read_receipt,
     read_root,
+    root_files,
 )
 from retention.rows.chain import ChainEntry, link
 from tests import tiers
@@ -146,10 +146,10 @@ def test_what_is_written_after_midnight_is_of_the_next_root(place: Place) -> Non
     second = place.root(1)
     assert (second.previous, second.size > first.size) == (TreeHead.of(first), True)
     check_receipt(place.receipt(later), second)
-    check_roots([*each_root(place.folder)])
+    check_roots([*map(read_root, root_files(place.folder))])
     place.store.add_access(Access(at=datetime.now(UTC), action="purge"))
     place.root(2)
-    check_roots([*each_root(place.folder)])
+    check_roots([*map(read_root, root_files(place.folder))])
 
 
 def test_a_purged_calls_receipt_still_checks_and_its_leaf_leads_to_nobody(place: Place) -> None:

@@ -22,9 +22,9 @@ from retention.roots import (
     caller_receipt,
     check_receipt,
     check_roots,
-    each_root,
     read_receipt,
     read_root,
+    root_files,
     stamp_of,
 )
 from retention.rows.chain import ChainHead
@@ -230,9 +230,8 @@ def check_files(receipt: Path, roots: Sequence[Path]) -> CheckedReceipt:
 
 def published_roots(config: Config, since: datetime | None = None) -> list[PublishedRoot]:
     """The roots of this host, the newest first; of days that end after `since`. Raises RootError, OSError."""
-    folder = config.places.roots
     return [
-        PublishedRoot.of(root, file=f"{root.date}.json", stamped=stamp_of(folder, root).exists())
-        for root in reversed([*each_root(folder)])
-        if since is None or root.date >= f"{since:%Y-%m-%d}"
+        PublishedRoot.of(read_root(path), file=path.name, stamped=stamp_of(path).exists())
+        for path in reversed(root_files(config.places.roots))
+        if since is None or path.stem >= f"{since:%Y-%m-%d}"
     ]
