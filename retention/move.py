@@ -35,6 +35,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from retention import outbox
 from retention.archive import Archive
 from retention.erase import to_erase
 from retention.files import Moved, Places, make_folder, sync_folder, unlink, write_whole
@@ -58,7 +59,7 @@ from retention.rows.chain import ENTRY, SEGMENT, TABLES, ChainHead, canonical
 from retention.rows.pages import PAGE, Listing, Row, batches
 from retention.rows.rows import Rows, StoreError
 from retention.rows.selection import Selection
-from retention.rows.tables import names
+from retention.rows.tables import OUTBOX, names
 from retention.sqlite import Store
 from retention.stamps import FolderStamps
 from retention.texts import Reason, joined
@@ -111,7 +112,7 @@ def _is_closed(source: Archive, id: str) -> bool:
 
 COLUMNS = {table: names(table) for table in ("chain", *TABLES.values())}  # of each, the chain's first
 _ENTRIES_AT_ONCE = 250  # entries in one statement
-BESIDE = ("clock", "rejected", "in_progress", "today")  # which the chain does not tell of
+BESIDE = ("clock", "rejected", "in_progress", "today", *OUTBOX)  # which the chain does not tell of
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,7 @@ def copy_rows(source: Rows, target: Arrivals, progress: Progress) -> dict[str, i
         target.keep_clock_row(row)
     if specials := source.specials():
         target.keep_specials(specials)
+    outbox.copy(source, target)
     return counted
 
 

@@ -52,6 +52,9 @@ from retention.rows.tables import (
     KEPT,
     LINE,
     NOT_RECORDED,
+    OUTBOX,
+    OUTBOX_ID,
+    OUTBOX_INDEXES,
     RULES,
     Index,
     Rule,
@@ -319,6 +322,11 @@ def _line(connection: sqlite3.Connection) -> None:
         connection.execute(text.replace("INDEX", "INDEX IF NOT EXISTS", 1))
 
 
+def _events(connection: sqlite3.Connection) -> None:
+    for text in (*map(_table, OUTBOX), OUTBOX_ID, *index_texts(OUTBOX_INDEXES, SQLITE, led=False)):
+        connection.execute(text)
+
+
 STEPS = Steps(
     "sipagent",
     {
@@ -326,6 +334,7 @@ STEPS = Steps(
         "0002_missing": _adding("recordings", "missing"),
         "0003_today": _today,
         "0004_line": _line,
+        "0005_events": _events,
     },
 )
 

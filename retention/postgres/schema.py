@@ -30,6 +30,9 @@ from retention.rows.tables import (
     KEPT,
     LINE,
     NOT_RECORDED,
+    OUTBOX,
+    OUTBOX_ID,
+    OUTBOX_INDEXES,
     RULES,
     Index,
     Rule,
@@ -299,6 +302,12 @@ STEPS = (
                 for text in index_texts((NOT_RECORDED,), POSTGRES, led=True)
             ),
         ),
+    ),
+    SchemaStep(
+        number=5,
+        name="events",
+        gentle=True,
+        statements=(*map(_table, OUTBOX), OUTBOX_ID, *index_texts(OUTBOX_INDEXES, POSTGRES, led=True)),
     ),
 )
 SCHEMA = SchemaSteps("schema_steps", STEPS)

@@ -49,6 +49,15 @@ def columns(table: str) -> tuple[SqlColumn, ...]:  # noqa: PLR0911 - one a table
         case "rejected":  # how many an hour has: `counts`
             hour = SqlColumn("hour", "text", needed=True)
             return (numbered, hour, SqlColumn("receipts", "integer", needed=True))
+        case "outbox":  # see `outbox`; an event without a call has an empty one
+            needed = (
+                SqlColumn(one, "text", needed=True) for one in ("id", "type", "at", "call", "state", "since")
+            )
+            others = (SqlColumn(one, "text") for one in ("next_at", "done_at", "why", "reason"))
+            tries = SqlColumn("attempts", "integer", needed=True)
+            return (SqlColumn("number", "integer", key=True), *needed, tries, *others)
+        case "outbox_read":  # one row: the last entry that events were made of; until when reviews were
+            return (numbered, SqlColumn("seq", "integer", needed=True), SqlColumn("reviews", "text"))
         case _:
             kept = {one.name: one for one in _fields(RECORDS[KINDS[table]], "id")}
             # a row of which somebody took a flag is kept, and moves, as it is
@@ -124,6 +133,17 @@ INDEXES = (
     Index("objects_removing", "objects", "since, id", "state = 'removing'"),
     Index("objects_held", "objects", "id, name", "held = 1"),
 )
+
+OUTBOX = ("outbox", "outbox_read")
+# of the step `events`
+OUTBOX_INDEXES = (
+    Index("outbox_waiting", "outbox", "next_at, number", "state = 'waiting'"),
+    Index("outbox_by_call", "outbox", "call, number", "state = 'waiting'"),
+    Index("outbox_failed", "outbox", "number", "state = 'failed'"),
+    Index("outbox_delivered", "outbox", "done_at", "state = 'delivered'"),
+    Index("outbox_reasons", "outbox", "call", "reason IS NOT NULL"),
+)
+OUTBOX_ID = "CREATE UNIQUE INDEX outbox_by_id ON outbox (id)"
 
 
 def index_texts(indexes: tuple[Index, ...], dialect: Dialect, *, led: bool) -> Iterator[str]:
