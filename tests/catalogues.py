@@ -45,6 +45,7 @@ SAYING = {  # ours that are given English texts: which arguments are some
         ("ok", "warning", "error", "Finding", "Problem", "Mismatch", "Trial", "wrong", "_problem"), (1,)
     ),
     **dict.fromkeys(("Obstacle", "ObjectError", "Denied", "CannotHold", "NoSuchObject", "PromptError"), (1,)),
+    "NoAnswer": (1,),
     **dict.fromkeys(("Complaint", "Fault"), (1, 2)),
     "ConfigError": (2, 3),
 }

@@ -37,7 +37,7 @@ class Shelf:
     def ask(self, url: str, limit: int, whole_s: float) -> bytes:
         self.asked.append(url)
         if url not in self.offers:
-            raise NoAnswer("{0}: HTTP {1}", url, 404)
+            raise NoAnswer(url, "HTTP {0}{1}", 404, "")
         return self.offers[url]
 
     @property

@@ -1,12 +1,14 @@
 """`check` on keys: what seals is there and readable, what opens is not, and the vault holds what it must."""
 
 import os
+import socket
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 from retention.accounts.file import FileAccounts
-from sipagent.check.check import page_findings
+from sipagent.check.check import event_findings, page_findings
 from sipagent.check.keys import key_findings, others_may_read, private_keys
 from sipagent.config.errors import Finding
 from sipagent.config.load import load
@@ -126,3 +128,42 @@ def test_who_else_reads_what_the_page_keeps_for_itself(tmp_path: Path) -> None:
         ("warning", "accounts.db"),
     ]
     assert "mode 0644" in key.detail
+
+
+def test_of_events_who_reads_the_secret_and_where_the_name_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leads = {"crm.example.net": "10.0.0.7"}
+
+    def looked_up(name: str, port: int, **_: object) -> list[object]:
+        if name not in leads:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (leads[name], port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    secret = tmp_path / "events"
+    secret.write_text(f"whsec_{b64encode(bytes(24)).decode()}\n\nwhsec_{b64encode(bytes(64)).decode()}\n")
+    secret.chmod(0o600)
+
+    def told(keys: str) -> list[tuple[str, str, str]]:
+        text = with_keys("events", f'secret_file = "events"\n{keys}', SMALL)
+        return [(one.level, one.what, one.detail) for one in event_findings(read(text, tmp_path / "c.toml"))]
+
+    good = ("ok", "events.secret_file", f"{secret}: 2 secrets")
+    inside = ("error", "events.webhook", "https://crm.example.net: 10.0.0.7 is inside the own network")
+    assert told('webhook = "https://crm.example.net/token"') == [good, inside]
+    found = ("ok", "events.webhook", "https://crm.example.net, at 10.0.0.7")
+    assert told('webhook = "https://crm.example.net/"\nallow_private = true') == [good, found]
+    secret.chmod(0o644)
+    (open_to_all, nowhere) = told('webhook = "https://nowhere.example.net"')
+    assert open_to_all[0] == "warning" and "mode 0644" in open_to_all[2]
+    assert nowhere[2] == "https://nowhere.example.net: Name or service not known"
+    for content, problem in (
+        (b"\n", "holds no secret"),
+        (b"whsec_" + b64encode(bytes(23)), "line 1 is no secret"),
+        (b"\n" + b64encode(bytes(32)), "line 2 is no secret"),
+        (b"whsec_" + b64encode(bytes(65)), "line 1 is no secret"),
+        (b"whsec_*", "line 1 is no secret"),
+    ):
+        secret.write_bytes(content)
+        assert told('webhook = "https://crm.example.net"')[0] == ("error", "events.secret_file", problem)

@@ -36,6 +36,7 @@ COMPLETE = with_keys(
 ISSUER = "https://login.ville.fr"
 BY_PROVIDER = f'oidc_issuer = "{ISSUER}"\noidc_client_id = "a"\noidc_client_secret_file = "b"'
 ENROL = 'extension = "900"\ncolleagues = { "201" = "Ann" }\nkeep_days = 180'
+EVENTS = 'webhook = "https://crm.ville.fr/a"\nsecret_file = "secrets/events"'
 IN_CLEAR = 'certificate = ""\nprivate_key = ""\nurl = ""'
 # A value that is another than in COMPLETE, for every key that the entry rests on.
 CHANGES = {
@@ -98,6 +99,8 @@ CHANGES = {
     "web.session_minutes": "15",
     "web.oidc_issuer": BY_PROVIDER.removeprefix("oidc_issuer = "),
     "web.oidc_roles": '{ "ecoute" = "supervisor" }',
+    "events.webhook": '"https://crm.laon.fr/b"',
+    "events.personal": "true",
     "enrol.extension": '"901"',
     "enrol.colleagues": '{ "201" = "Ann", "202" = "Zoé" }',
     "enrol.keep_days": "90",
@@ -122,6 +125,7 @@ NEEDED = {
     "objects.region": (("objects", 'url = "s3://calls"'),),
     "web.trusted_proxies": (("web", IN_CLEAR),),
     "web.oidc_roles": (("web", BY_PROVIDER),),
+    **dict.fromkeys(("events.webhook", "events.personal"), (("events", EVENTS),)),
     **dict.fromkeys(("enrol.extension", "enrol.colleagues", "enrol.keep_days"), (("enrol", ENROL),)),
     **dict.fromkeys(
         (f"recording.window.{key}" for key in ("days", "hours", "share", "begin")),
@@ -158,7 +162,7 @@ SILENT = {
     *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.tls_listen"),
     *("edge.certificate", "edge.private_key", "edge.ca", "enrol.folder", "enrol.prompts"),
     *("web.url", "web.private_key", "web.oidc_client_id", "web.oidc_client_secret_file"),
-    "web.oidc_email_proved",
+    *("web.oidc_email_proved", "events.secret_file", "events.allow_private"),
 }
 
 

@@ -12,7 +12,7 @@ from sipagent.agent.agent import Agent
 from sipagent.agent.engine import EngineSettings
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError
-from sipagent.config.tables import EnrolTable, WebTable
+from sipagent.config.tables import EnrolTable, EventsTable, WebTable
 from sipagent.service.one_process import engine_settings
 from sipagent.service.rules import (
     ALONE,
@@ -82,6 +82,7 @@ TAKEN = {
     *("retention.analysis_period", "retention.erase_after_note", "retention.purposes"),
     *("retention.hold_grounds", "retention.timestamp_url", "retention.timestamp_ca"),
     *(f"web.{key}" for key in WebTable.model_fields),  # which is another process
+    *(f"events.{key}" for key in EventsTable.model_fields),
     *(f"enrol.{key}" for key in EnrolTable.model_fields),  # so is this; the purge takes its folder
 }
 NOT_ALONE = {  # one process has no edge, and takes the others

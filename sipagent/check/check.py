@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from retention.post import Fence
 from retention.texts import Reason, strerror
 from sipagent.agent.stored import is_there
 from sipagent.check.hosts import host_findings, object_findings, shared_findings
@@ -26,7 +27,7 @@ from sipagent.check.machine import (
 from sipagent.check.notice import prompt_findings
 from sipagent.check.retention import lent_voice_findings, moved_findings, stamp_findings
 from sipagent.config import rules
-from sipagent.config.errors import Finding, Level, error, ok, warning
+from sipagent.config.errors import Finding, Level, counted, error, ok, warning
 from sipagent.config.load import Config, ConfigError, Login, uri_host, uri_user
 from sipagent.config.sampling import SeedError, Window, read_seed
 from sipagent.config.types import outlasts
@@ -80,6 +81,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *configuration_findings(config),
         *password_findings(config),
         *page_findings(config),
+        *event_findings(config),
         *prompt_findings(in_force),
         *voice,
         *lent_voice_findings(config, now),
@@ -279,6 +281,27 @@ def page_findings(config: Config) -> Iterator[Finding]:
     if config.shared and config.places.accounts.exists():
         said = Reason("not used any more: who may log in is in the database that hosts share")
         yield warning("accounts.db", "{0}; accepted: removed", said)
+
+
+def event_findings(config: Config) -> Iterator[Finding]:
+    """Read the secrets of events as the agent will, see who else can, and where the receiver's name leads."""
+    told = config.events
+    if told is None:
+        return
+    secrets, webhook = "events.secret_file", "events.webhook"
+    try:
+        count = len(config.event_secrets())
+    except ConfigError as problem:
+        yield error(problem.key, problem.problem)
+    else:
+        good = ok(secrets, "{0}: {1}", told.secret_file, counted(count, "secret"))
+        yield from [*readable(secrets, told.secret_file)] or [good]
+    try:
+        found = {where[0] for _, where in Fence(told.allow_private).addresses(told.webhook)}
+    except OSError as fault:
+        yield error(webhook, "{0}: {1}", told.receiver, strerror(fault))
+    else:
+        yield ok(webhook, "{0}, at {1}", told.receiver, ", ".join(sorted(found)))
 
 
 def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Iterator[Finding]:

@@ -157,6 +157,7 @@ def _configured(config: "Config", *, secrets: bool) -> tuple[dict[str, Path], li
     hidden = [config.trunk.password_file, config.operators.password_file, edge.private_key]
     hidden += [web.private_key, web.oidc_client_secret_file, kept.database_password_file]
     hidden += [config.objects.credentials_file] if config.objects else []
+    hidden += [config.events.secret_file] if config.events else []
     for prompts in config.prompt_sets():
         sounds = [getattr(prompts, name) for name in (*PromptFiles.model_fields, "choose")]
         named += [path for sound in filter(None, sounds) for path in (sound, sound.with_suffix(".txt"))]

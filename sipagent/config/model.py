@@ -4,6 +4,7 @@ Relations between keys are in `rules`.
 """
 
 import os
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from sipagent.config.tables import (
     CredentialsTable,
     EdgeTable,
     EnrolTable,
+    EventsTable,
     HoursTable,
     MetricsTable,
     ObjectsTable,
@@ -42,6 +44,7 @@ from sipagent.config.tables import (
 from sipagent.config.types import Known, Table, is_by_tls, key
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
+SECRET_BYTES = (24, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Config(Table):
     web: WebTable = key("a table", {})
     cluster: ClusterTable | None = None
     objects: ObjectsTable | None = None
+    events: EventsTable | None = None
     enrol: EnrolTable | None = None
     _file: Path = PrivateAttr()
     _base: Path = PrivateAttr()
@@ -199,6 +203,22 @@ class Config(Table):
             raise ConfigError(self.file, source, "absent")
         return self._password_of(self.web.oidc_client_secret_file, source)
 
+    def event_secrets(self) -> tuple[bytes, ...]:
+        """Read the secrets that events are signed with, the newest first. Raises ConfigError."""
+        source = "events.secret_file"
+        if self.events is None:
+            raise ConfigError(self.file, source, "absent")
+        accepted = Reason("whsec_ and base64 of {0} to {1} bytes, one a line", *SECRET_BYTES)
+        text = self._text_of(self.events.secret_file, source)
+        lines = [line.strip() for line in text.split("\n")]
+        secrets = [_secret(line) for line in lines if line]
+        if not secrets:
+            raise ConfigError(self.file, source, "holds no secret", accepted)
+        if None in secrets:
+            number = next(number for number, line in enumerate(lines, 1) if line and not _secret(line))
+            raise ConfigError(self.file, source, Reason("line {0} is no secret", number), accepted)
+        return tuple(filter(None, secrets))
+
     def _login(self, table: str, where: CredentialsTable, environ: Mapping[str, str]) -> Login | None:
         if not where.username:
             return None
@@ -216,11 +236,24 @@ class Config(Table):
         return password
 
     def _password_of(self, path: Path, source: str) -> str:
+        return self._line(self._text_of(path, source), source)
+
+    def _text_of(self, path: Path, source: str) -> str:
         try:
             with path.open("rb") as file:
-                text = file.read(PASSWORD_LIMIT).decode().rstrip("\r\n")
+                return file.read(PASSWORD_LIMIT).decode().rstrip("\r\n")
         except OSError as error:
             raise ConfigError(self.file, source, Reason("{0}: {1}", path, strerror(error))) from error
         except UnicodeDecodeError as error:
             raise ConfigError(self.file, source, Reason("{0} is not UTF-8 text", path)) from error
-        return self._line(text, source)
+
+
+def _secret(line: str) -> bytes | None:
+    """What it stands for (standardwebhooks.com, "Signature scheme"); None if it is none."""
+    marked, _, text = line.partition("_")
+    try:
+        secret = b64decode(text, validate=True)
+    except ValueError:
+        return None
+    least, most = SECRET_BYTES
+    return secret if marked == "whsec" and least <= len(secret) <= most else None

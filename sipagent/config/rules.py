@@ -7,9 +7,12 @@ to call.
 
 import re
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
+from retention.post import Fence
 from retention.texts import Reason
 from sipagent.config.errors import ConfigError, counted, shown
 from sipagent.config.model import Config
@@ -55,6 +58,7 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _windows(config)
     yield from _retention(config)
     yield from _shared(config)
+    yield from _events(config)
     yield from _web(config)
     yield from _oidc(config)
     yield from _enrol(config)
@@ -358,6 +362,25 @@ def _shared(config: Config) -> Iterator[Complaint]:
             "objects.url",
             "recordings would leave this host in clear",
             "recording.recipients with it: only what is sealed leaves",
+        )
+
+
+def _events(config: Config) -> Iterator[Complaint]:
+    """Nothing in clear beyond the own network; whither a name leads is seen with each event."""
+    told = config.events
+    if told is None:
+        return
+    parts = urlsplit(told.webhook)
+    if parts.scheme == "http" and not told.allow_private:
+        problem = Reason("{0} would send events in clear", shown(told.receiver))
+        yield Complaint("events.webhook", problem, "an https URL, or events.allow_private in the own network")
+    try:
+        address = ip_address(parts.hostname or "")
+    except ValueError:
+        return
+    if fault := Fence(told.allow_private).fault(address, tls=parts.scheme == "https"):
+        yield Complaint(
+            "events.webhook", fault, "another address, or events.allow_private in the own network"
         )
 
 

@@ -4,6 +4,7 @@
     where calls come from and go   [trunk], [operators], [edge]
     what callers hear and say      [prompts], [refusal]
     several hosts                  [cluster], [objects], and the address of a shared database
+    who is told what happened      [events]
     what is recorded and kept      [recording], [retention]
     the page                       [web]
     voices lent by colleagues      [enrol]
@@ -464,6 +465,20 @@ class ObjectsTable(Table):
         """The URL of the store: Amazon's has the region in its name."""
         region = f".{self.region}" if self.region else ""
         return self.endpoint or f"https://s3{region}.amazonaws.com"
+
+
+class EventsTable(Table):
+    """Where other programs are told what happened, signed as Standard Webhooks has it."""
+
+    webhook: Annotated[str, PlainValidator(types.web_url)] = key("the https URL that events are posted to")
+    secret_file: FilePath = key("a file of secrets, whsec_ and base64, one a line")
+    personal: bool = key("true: events have what leads to a person, too", False)
+    allow_private: bool = key("true: the receiver may be inside the own network", False)
+
+    @property
+    def receiver(self) -> str:
+        """The webhook without its path, which may be secret: `https://crm.example.net`."""
+        return "/".join(re.split("[/?]", self.webhook)[:3])
 
 
 def _share(default: Any = ...) -> Any:

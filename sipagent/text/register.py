@@ -208,6 +208,7 @@ def _recipients(config: Config, recipients: Sequence[PublicKey]) -> Iterator[Sta
         provider = {"issuer": web.oidc_issuer, "groups": groups}
         yield Statement("recipients.login_provider", provider, ("web.oidc_issuer", "web.oidc_roles"))
     yield from _processors(config)
+    yield from _told(config)
     url = config.retention.timestamp_url
     yield Statement(
         "transfers.third_countries",
@@ -227,6 +228,14 @@ def _processors(config: Config) -> Iterator[Statement]:
         yield Statement(
             "recipients.object_store", store, ("objects.url", "objects.endpoint", "objects.region")
         )
+
+
+def _told(config: Config) -> Iterator[Statement]:
+    """Whom events tell what happened."""
+    if config.events is not None:
+        value = {"at": config.events.receiver, "personal": config.events.personal}
+        how = "personal" if config.events.personal else ""
+        yield Statement("recipients.events", value, ("events.webhook", "events.personal"), how)
 
 
 def _periods(config: Config) -> Iterator[Statement]:
