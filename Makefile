@@ -52,7 +52,7 @@ unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes, each of wh
 # $(call tested,WHAT): tests beside each other, for most of them wait more than they compute. Calls and sound are real, and a
 # machine that others use too may stop for a while: up to five that fail are run once more, alone, which is said. What fails
 # twice fails, and so do six.
-tested = rm -rf $(FAILED); $(VENV)/bin/python -m pytest -q --dist loadfile -o cache_dir=$(FAILED) $(1) || { rc=$$?; \
+tested = rm -rf $(FAILED); $(VENV)/bin/python -m pytest -q --dist loadfile --no-loadscope-reorder -o cache_dir=$(FAILED) $(1) || { rc=$$?; \
 	[ $$rc = 1 ] && [ "$$(grep -c '": true' $(FAILED)/v/cache/lastfailed)" -le 5 ] || exit $$rc; \
 	echo 'What failed is run once more, alone'; $(VENV)/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests% --full,$(1)); }
 FAILED = .pytest_cache/failed
@@ -77,7 +77,7 @@ demo: $(VENV)/installed ## show two calls by scripted phones: one lets itself be
 	@$(RUN) demo
 
 test: lint peers ## check format, lint, types and each promise once: the quick tier of tests
-	@$(VENV)/bin/python -m pytest -q -n 3 --dist loadfile
+	@$(VENV)/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 test-all: lint peers ## check all there is, as deep as it goes: both databases, hosts, stores, browsers, attacks, the package
 	@$(call tested,-n 4 --full --ignore=tests/attack)
@@ -136,7 +136,7 @@ FROM ?= 0
 MINUTES ?= 120
 
 try-hosts: $(VENV)/tested peers ## what make test leaves out, for it takes minutes: fronts of several hosts, keys and databases that are killed
-	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --full -m slow
+	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --full -m slow
 
 try-cluster: $(VENV)/tested peers ## kill whatever three hosts consist of and share, in the midst of calls: ROUNDS=500 SEED=1 FROM=0 MINUTES=120
 	@$(VENV)/bin/python -m tests.cluster --rounds $(ROUNDS) --seed $(SEED) --from $(FROM) --minutes $(MINUTES)

@@ -68,7 +68,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left = [item for item in items if chooses(config) and tiers.left_out(item.nodeid)]
     config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
+    kept = [item for item in items if item not in left]
+    items[:] = sorted(kept, key=lambda item: not tiers.lasts(item.nodeid))
 
 
 @pytest.fixture

@@ -12,12 +12,14 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any, Self
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
 
 from tests.peers.process import Child, PeerError, free_ports
 
@@ -189,13 +191,16 @@ class Moto(_Objects):
 
     def __init__(self) -> None:
         os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-        self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        self._server.start()
-        host, port = self._server.get_host_and_port()
-        self.endpoint = f"http://{host}:{port}"
+        application = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, application, True, request_handler=MotoRequestHandler)
+        self.endpoint = f"http://127.0.0.1:{self._server.port}"
+        # moto's own thread would look for its end every half second
+        self._thread = Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.stop()
+        self._server.shutdown()
+        self._thread.join()

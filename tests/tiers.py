@@ -26,6 +26,11 @@ FULL = (
     # a store of objects that is killed, and started twice
     "test_storing.py::test_a_store_that_is_killed_loses_nothing",
     "test_pjsip_media.py::test_each_suite_is_answered_as_it_is_offered",
+    # colleagues who enrol: one of them does so in the quick tier
+    "test_enrol_calls.py::test_a_voice_that_is_kept_is_replaced_once_and_only_where_that_is_allowed",
+    "test_enrol_calls.py::test_on_a_network_kamailio_stands_in_front",
+    # a shared database whose line is cut, beyond kills and a turn that nobody gives back
+    "test_shared_faults.py::test_a_line_that_is_cut_or_says_nothing_is_told_and_comes_back",
     # the engine's own scenes that last: what they hold is also held by what is quick beside them
     "test_pjsip.py::test_each_way_to_hold_is_told_and_kills_nobody",
     "test_pjsip_media.py::test_the_bridges_clock_waits_for_no_python_and_what_is_missed_is_known",
@@ -59,6 +64,12 @@ QUICK = (
     "live/test_web.py::test_from_a_one_time_code_to_what_was_said",  # Chromium
     "web/test_listening.py::test_what_is_heard_is_what_was_said[sealed]",
 )
+LASTING = (
+    *("test_crash_steps", "test_pjsip_media", "test_enrol_calls", "test_pieces", "test_shared_faults"),
+    *("test_row_keys", "test_hold_race", "test_detector", "test_two_hosts", "test_keeping"),
+    *("test_forgetting", "test_lost", "web/test_session_end", "live/"),
+)
+"""Files of few tests that last: they begin first, so that at the end no worker is alone with one."""
 
 full = False
 """Whether this run is of the full tier; set before any module of tests is imported."""
@@ -79,3 +90,8 @@ def left_out(test: str) -> bool:
     named = test.removeprefix("tests/")
     taken = (one for one in QUICK if named.startswith(one) or ("::" not in named and one.startswith(named)))
     return named.startswith(FULL) and not any(taken)
+
+
+def lasts(test: str) -> bool:
+    """Whether the file of this test, as pytest names it, is to begin early."""
+    return test.removeprefix("tests/").startswith(LASTING)
