@@ -49,7 +49,7 @@ from retention.records import (
 from retention.rows.chain import ChainEntry, open_hold
 from retention.rows.pages import Row, batches, inserting
 from retention.rows.rows import Rows, UnknownId
-from retention.rows.tables import OUTBOX
+from retention.rows.tables import OUTBOX, OUTBOX_GONE
 
 
 class EventType(StrEnum):
@@ -366,7 +366,7 @@ def copy(source: Rows, target: Rows) -> None:
 
 _GONE = (
     "reason IS NOT NULL AND EXISTS (SELECT 1 FROM recordings WHERE recordings.id = outbox.call "
-    "AND recordings.status IN ('erased', 'purging', 'purged'))"
+    f"AND recordings.status IN {OUTBOX_GONE})"
 )
 
 _NAMED = re.compile(r"(?<![\w-])\d{8}T\d{9}(?:-h[a-z0-9]{1,16})?(?:-w\d+)?-\d{6}(?![\w-])", re.ASCII)

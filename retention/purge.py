@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from retention import outbox
 from retention.archive import Archive, whys_held
 from retention.erase import erase, erase_expired, leftovers, to_erase
 from retention.holds import agree
@@ -41,11 +42,13 @@ OVERDUE = timedelta(days=1)  # after this delay it is an alarm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How long things are kept, by the present configuration; texts such as `6 months`."""
+    """How long things are kept, by the present configuration; texts such as `6 months`. `events`: whether any
+    are told to other programs."""
 
     period: str
     receipts_period: str
     analysis_period: str
+    events: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +192,7 @@ def purge(
     except OSError as error:
         failed.append(("holds", reason_of(error)))
     notes = store.forget_notes(now, analysed)
+    outbox.sweep(store, at or now, now - parse_period(terms.receipts_period), told=terms.events)
     _forget_keys(store, over, failed)
     return PurgeReport(
         removed=tuple(removed),

@@ -53,9 +53,11 @@ from retention.rows.tables import (
     LINE,
     NOT_RECORDED,
     OUTBOX,
+    OUTBOX_ENDING,
     OUTBOX_ID,
     OUTBOX_INDEXES,
     RULES,
+    Ending,
     Index,
     Rule,
     SqlColumn,
@@ -283,20 +285,24 @@ def _comes_once(table: str, key: str) -> Rule:
     return Rule(f"{table}_come_once", table, "INSERT", message, there)
 
 
-GUARDS = (
-    *(_refuses(rule) for rule in (*RULES, *(_comes_once(table, names(table)[0]) for table in KEPT))),
-    *(
+def _ends(one: Ending) -> str:
+    return (
         f"CREATE TRIGGER {one.name} AFTER UPDATE ON {one.table} WHEN {one.condition} "
         f"BEGIN {one.statement}; END"
-        for one in ENDINGS
-    ),
+    )
+
+
+_FIRST_GUARDS = (
+    *(_refuses(rule) for rule in (*RULES, *(_comes_once(table, names(table)[0]) for table in KEPT))),
+    *map(_ends, ENDINGS),
 )
+GUARDS = (*_FIRST_GUARDS, _ends(OUTBOX_ENDING))
 
 
 def _first(connection: sqlite3.Connection) -> None:
     tables = (*KEPT, "clock", "in_progress", "rejected", "objects")
     indexes = index_texts((*INDEXES, *_SEARCHES), SQLITE, led=False)
-    for statement in (*map(_table, tables), *indexes, *GUARDS):
+    for statement in (*map(_table, tables), *indexes, *_FIRST_GUARDS):
         connection.execute(statement)
 
 
@@ -323,7 +329,8 @@ def _line(connection: sqlite3.Connection) -> None:
 
 
 def _events(connection: sqlite3.Connection) -> None:
-    for text in (*map(_table, OUTBOX), OUTBOX_ID, *index_texts(OUTBOX_INDEXES, SQLITE, led=False)):
+    indexes = OUTBOX_ID, *index_texts(OUTBOX_INDEXES, SQLITE, led=False)
+    for text in (*map(_table, OUTBOX), *indexes, _ends(OUTBOX_ENDING)):
         connection.execute(text)
 
 

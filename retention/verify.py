@@ -26,6 +26,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path, PurePath
 
+from retention import outbox
 from retention.archive import Archive
 from retention.erase import leftovers, stuck
 from retention.marks import ArchiveError
@@ -214,6 +215,9 @@ def what_is_left(archive: Archive, now: datetime) -> Iterator[Mismatch]:
         yield Mismatch(
             "vault", Reason("{0} keys of rows must be removed, and are not: see `sipagent purge`", keys)
         )
+    for event in outbox.left(archive.store):
+        said = "tells of a call whose recording has gone: see `sipagent purge`"
+        yield Mismatch(Reason("event {0}", event), Reason(said))
 
 
 def _file(archive: Archive, row: Row, *, deep: bool, alone: bool) -> Iterator[Mismatch]:

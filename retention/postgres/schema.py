@@ -31,9 +31,11 @@ from retention.rows.tables import (
     LINE,
     NOT_RECORDED,
     OUTBOX,
+    OUTBOX_ENDING,
     OUTBOX_ID,
     OUTBOX_INDEXES,
     RULES,
+    Ending,
     Index,
     Rule,
     SqlColumn,
@@ -86,6 +88,11 @@ def _refusing(rule: Rule) -> Guard:
     return Guard(rule.name, rule.table, when, f" BEGIN {raised}; END ")
 
 
+def _ending(one: Ending) -> Guard:
+    when = f"AFTER UPDATE ON {one.table} FOR EACH ROW WHEN ({one.condition})"
+    return Guard(one.name, one.table, when, f" BEGIN {one.statement}; RETURN NULL; END ")
+
+
 GUARDS_OF_ROWS = (
     *(_refusing(rule) for rule in RULES),
     *(
@@ -104,15 +111,7 @@ GUARDS_OF_ROWS = (
         )
         for table in TABLES.values()
     ),
-    *(
-        Guard(
-            one.name,
-            one.table,
-            f"AFTER UPDATE ON {one.table} FOR EACH ROW WHEN ({one.condition})",
-            f" BEGIN {one.statement}; RETURN NULL; END ",
-        )
-        for one in ENDINGS
-    ),
+    *map(_ending, ENDINGS),
 )
 # every write of a row adds to the chain
 MOVED_AWAY = Guard(
@@ -272,7 +271,9 @@ _TABLES = (
     *index_texts(_INDEXES, POSTGRES, led=True),
 )
 
-GUARDS = (*GUARDS_OF_ROWS, *KEY_RULES)
+_FIRST_GUARDS = (*GUARDS_OF_ROWS, *KEY_RULES)
+_OF_EVENTS = _ending(OUTBOX_ENDING)
+GUARDS = (*_FIRST_GUARDS, _OF_EVENTS)
 STEPS = (
     SchemaStep(
         number=1,
@@ -281,7 +282,7 @@ STEPS = (
         statements=(
             *(*_TABLES, *KEY_TABLES, *KEY_INDEXES),
             BOARD,
-            *(text for guard in GUARDS for text in guard.texts),
+            *(text for guard in _FIRST_GUARDS for text in guard.texts),
         ),
     ),
     SchemaStep(
@@ -307,7 +308,10 @@ STEPS = (
         number=5,
         name="events",
         gentle=True,
-        statements=(*map(_table, OUTBOX), OUTBOX_ID, *index_texts(OUTBOX_INDEXES, POSTGRES, led=True)),
+        statements=(
+            *(*map(_table, OUTBOX), OUTBOX_ID, *index_texts(OUTBOX_INDEXES, POSTGRES, led=True)),
+            *_OF_EVENTS.texts,
+        ),
     ),
 )
 SCHEMA = SchemaSteps("schema_steps", STEPS)

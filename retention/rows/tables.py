@@ -238,3 +238,10 @@ ENDINGS = (
         AND NOT (decision = 'refused' AND NEW.status = 'closed'))""",
     ),
 )
+OUTBOX_GONE = "('erased', 'purging', 'purged')"  # recordings of which alerts say nothing any more
+OUTBOX_ENDING = Ending(
+    "recordings_end_alerts",
+    "recordings",
+    f"NEW.status IN {OUTBOX_GONE}",
+    "UPDATE outbox SET reason = NULL WHERE call = NEW.id AND reason IS NOT NULL",
+)
