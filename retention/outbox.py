@@ -28,6 +28,7 @@ from secrets import token_hex
 
 from retention.holds import holds, is_overdue, review_of
 from retention.records import (
+    Access,
     CallerIdentity,
     Json,
     LegQuality,
@@ -129,6 +130,7 @@ UNREAD_FOR = timedelta(days=3)  # what nobody has read on for so long is told of
 _ENTRIES = 500  # entries in one read
 _AT_LEAST, _AT_LATEST = 50, timedelta(hours=1)  # entries without an event that are worth a transaction
 _TABLE, _CURSOR = OUTBOX
+_PREFIX = "evt_"
 _NO_CALL = ""  # so that these have an order, too
 _STATUS = {
     Status.CLOSED: EventType.RECORDING_CLOSED,
@@ -237,16 +239,19 @@ def failed(store: Rows, id: str, now: datetime, why: str, again: datetime | None
             _put_off(store, id, again)
 
 
-def retry(store: Rows, id: str, now: datetime) -> OutboxEvent:
-    """Have one that failed wait again, as if it had just come. Raises UnknownId, RuleError, StoreError."""
+def put_back(store: Rows, id: str, trace: Access) -> None:
+    """Have one that failed wait again, as if it had just come; the trace says so.
+
+    Raises UnknownId, NotFailed, StoreError.
+    """
+    now = to_text(trace.at)
     with store.write():
         event = find(store, id)
         if event.state is not Delivery.FAILED:
             raise NotFailed("{0} has not failed; accepted: an event of `sipagent events --failed`", id)
         values = "state = ?, attempts = 0, since = ?, next_at = ?, done_at = NULL"
-        waits = [Delivery.WAITING.value, to_text(now), to_text(now)]
-        store.change(f"UPDATE {_TABLE} SET {values} WHERE id = ?", [*waits, id])
-    return replace(event, state=Delivery.WAITING, attempts=0, since=now, next_at=now, done_at=None)
+        store.change(f"UPDATE {_TABLE} SET {values} WHERE id = ?", [Delivery.WAITING.value, now, now, id])
+        store.add_access(replace(trace, action="retry", detail=f"event {id} ({event.type})"))
 
 
 class NotFailed(RuleError):
@@ -353,6 +358,13 @@ def events(store: Rows, *, failed: bool = False, limit: int | None = None) -> li
     return [_read(row) for row in store.read(sql)]
 
 
+def ids_beginning(store: Rows, typed: str, most: int = 10) -> list[str]:
+    """Those that begin so, with or without `evt_`; in order. Raises StoreError."""
+    begins = _PREFIX + typed.removeprefix(_PREFIX)
+    sql = f"SELECT id FROM {_TABLE} WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+    return [row["id"] for row in store.read(sql, [begins, begins + "~", most])]
+
+
 def copy(source: Rows, target: Rows) -> None:
     """Have another database tell of what this one would. Raises StoreError."""
     with target.write():
@@ -409,7 +421,7 @@ def _public(entry: ChainEntry | None) -> Json:
 
 def _event(type: EventType, at: datetime, call: str | None, now: datetime, of: str) -> OutboxEvent:
     """One that waits; its id is made of what it is `of`."""
-    id = "evt_" + hashlib.sha256(f"{type} {call} {of}".encode()).hexdigest()[:32]
+    id = _PREFIX + hashlib.sha256(f"{type} {call} {of}".encode()).hexdigest()[:32]
     return OutboxEvent(id=id, type=type, at=at, call=call, since=now, next_at=now)
 
 

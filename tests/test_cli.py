@@ -44,6 +44,7 @@ COMMANDS = (
         "run",
         "web",
         "status",
+        "events",
         "hosts",
         "edge",
         "demo",
@@ -52,7 +53,7 @@ COMMANDS = (
 )
 LISTING = (
     *("list", "show", "calls", "stats", "draws", "register", "accesses", "holds"),
-    *("purge", "delete", "rebuild", "verify", "check", "notice", "hours", "today"),
+    *("purge", "delete", "rebuild", "verify", "check", "notice", "hours", "today", "events"),
 )
 TABLES = [(ROOT / page).read_text("utf-8") for page in ("docs/en/commands.md", "docs/fr/commandes.md")]
 

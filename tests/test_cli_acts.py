@@ -9,9 +9,11 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from retention import outbox
 from retention.records import Access, Status, due_date
 from sipagent.cli import program
 from tests.kept import CALLER, Paths
@@ -253,3 +255,32 @@ def test_holds_lists_overdue_reviews_first_by_the_days_of_the_service(
     said = office.fails(1, "hold", row.id, *hold(review="2026-11-25"))
     assert f"{row.id}: the review of 2026-11-25 is not in the future" in said
     assert office.run("hold", row.id, *hold(review="1d")).code == 0
+
+
+def told(office: Office, *words: str) -> list[dict[str, Any]]:
+    every: list[dict[str, Any]] = json.loads(office.run("events", *words, "--json").out)
+    return every
+
+
+def test_events_are_listed_and_one_that_failed_is_put_back(office: Office) -> None:
+    now = datetime.now(UTC)
+    outbox.collect(office.archive.store, now)
+    assert office.run("events").out == "No events.\n"
+    row = office.call()
+    first, *_ = outbox.due(office.archive.store, now, 9)
+    outbox.failed(office.archive.store, first.id, now, "503 Service Unavailable", None)
+    (waiting,) = (one for one in told(office) if one["id"] != first.id)
+    (lost,) = told(office, "--failed")
+    assert (lost["id"], lost["call"], lost["state"], lost["why"]) == (
+        *(first.id, row.id, "failed", "503 Service Unavailable"),
+    )
+    table = office.run("events").out
+    assert first.id in table and "recording.closed" in table and "1 has failed" in table
+    assert office.run("events", "retry", "evt_", "--by", "Durand").code == 1  # which of the two?
+    refused = office.run("events", "retry", waiting["id"], "--by", "Durand")
+    assert refused.code == 1 and refused.err.count("\n") == 1
+    done = office.run("events", "retry", first.id[4:16], "--by", "Durand")
+    assert (done.code, done.out) == (0, f"{first.id}: waits again\n")
+    traced = [(use.outcome, use.by) for use in office.archive.store.accesses() if use.action == "retry"]
+    assert traced == [("refused", "Durand"), ("done", "Durand")]
+    assert told(office, "--failed") == []

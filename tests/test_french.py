@@ -149,7 +149,7 @@ def test_no_english_is_left_in_tables(busy: Office, words: str) -> None:
         (("list", "--since", "demain"), 2, "--since : 'demain' n’est pas un moment ; attendu : 2026-11-24, "),
         (("list", "--status", "x"), 2, "valeur incorrecte pour '--status' : 'x' n’est pas parmi 'open', "),
         (("holdx",), 2, "(Vouliez-vous dire l’un de : 'hold', 'holds' ?) (voir `sipagent --help`)"),
-        (("kees",), 2, "pas de commande 'kees'. Vouliez-vous dire 'keys' ? (voir `sipagent --help`)"),
+        (("keyss",), 2, "pas de commande 'keyss'. Vouliez-vous dire 'keys' ? (voir `sipagent --help`)"),
         (("delete", "482913"), 2, "option manquante '--reason' (voir `sipagent delete --help`)"),
         (("export", "--out", "a.wav"), 2, "aucun des deux n’est donné ; attendu : ID, ou --caller NUMÉRO"),
         (("show",), 2, "argument manquant 'ID' (voir `sipagent show --help`)"),

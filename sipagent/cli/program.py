@@ -437,7 +437,11 @@ def meant(archive: "Archive", typed: str) -> str:
     """
     from retention.rows.rows import ids_meant
 
-    found = ids_meant(archive.store, typed, _LISTED + 1)
+    return one_of(typed, ids_meant(archive.store, typed, _LISTED + 1))
+
+
+def one_of(typed: str, found: Sequence[str]) -> str:
+    """The only one that was found. Raises Failure for none, and for several, which it lists."""
     if not found:
         raise Failure(_("{id}: no such id").format(id=typed))
     if len(found) > 1:

@@ -127,6 +127,8 @@ STYLES = {  # by the code, whatever it is called
     "ok": "green",
     "warning": "yellow",
     "error": "bold red",
+    "waiting": "yellow",
+    "delivered": "green",
 }
 
 

@@ -22,12 +22,12 @@ Kind = (  # a `msgctxt` of fr/labels.po; its `msgid`s are the codes
     | Literal["decision", "by", "moment", "phase", "outcome"]  # of a call
     | Literal["who", "sum", "happening", "because", "missing", "channel"]
     | Literal["action", "use", "purpose", "ground"]  # of the trace of uses
-    | Literal["host", "role", "level", "verdict", "log", "identity"]
+    | Literal["host", "role", "level", "verdict", "log", "identity", "delivery"]
 )
 """`moment`: in which it was decided; `phase`: the same, over a narrow column; `sum`: what is counted
 together; `because`: why it has no recording, or less than it should; `missing`: why a span of it is not what
 was said; `identity`: how far a number is known; `host`: of several that share a database; `role`: of who logs
-in; `log`: as the demo tells it."""
+in; `log`: as the demo tells it; `delivery`: of an event."""
 
 
 def N_(text: str) -> str:
