@@ -238,7 +238,10 @@ def terms_of(config: "Config") -> "Terms":
 
     kept = config.retention
     return Terms(
-        period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
+        period=kept.period,
+        receipts_period=kept.receipts_period,
+        analysis_period=kept.analysis_period,
+        events=config.events is not None,
     )
 
 
