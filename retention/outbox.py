@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from secrets import token_hex
+from typing import Any, ClassVar, cast
 
 from retention.holds import holds, is_overdue, review_of
 from retention.records import (
@@ -42,6 +43,7 @@ from retention.records import (
     Recording,
     RuleError,
     Status,
+    field_types,
     from_text,
     parse_json,
     reference_of,
@@ -124,6 +126,54 @@ PERSONAL: dict[type[Record], tuple[str, ...]] = {
     Recording: ("call_id", "caller", "called", "operator", "operators"),
     CallerIdentity: ("number",),
 }
+
+
+def _but_id(of: type[Record]) -> tuple[str, ...]:
+    return tuple(name for name in field_types(cast(Any, of)) if name != "id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldIdentity(CallerIdentity):
+    """How far the caller's number is known to be the caller's; without it, unless events are personal."""
+
+    omitted: ClassVar[tuple[str, ...]] = ("number",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldCall(Receipt):
+    """A call's receipt, as it is when this is sent; of one that has no row any more `id` and `reference`."""
+
+    reference: str
+    caller_identity: ToldIdentity | None = None
+
+    omitted: ClassVar[tuple[str, ...]] = _but_id(Receipt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldRecording(Recording):
+    """A recording, as it is when this is sent; of one that has no row any more `id` and `reference`."""
+
+    reference: str
+
+    omitted: ClassVar[tuple[str, ...]] = _but_id(Recording)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldAlert(Record):
+    """What somebody has to see to, as the log says it; null where it named a call whose recording has gone.
+    `id`: the call."""
+
+    id: str | None
+    reason: str | None
+
+
+_OF_CALLS = (EventType.CALL_ENDED, EventType.CALL_NOT_RECORDED)
+DATA: dict[EventType, type[Record]] = {
+    **dict.fromkeys(EventType, ToldRecording),
+    **dict.fromkeys(_OF_CALLS, ToldCall),
+    EventType.ALERT: ToldAlert,
+}
+"""What is sent of each as `data`."""
 
 DELIVERED_FOR = timedelta(days=7)  # what was delivered is listed for so long
 UNREAD_FOR = timedelta(days=3)  # what nobody has read on for so long is told of to nobody
@@ -270,7 +320,7 @@ def body(store: Rows, event: OutboxEvent, personal: bool) -> Json:
     its id alone. Without `personal` only what `OPEN` names. Raises StoreError."""
     data: Json = {}
     if event.type is EventType.ALERT:
-        data = {"id": event.call, "reason": event.reason}
+        data = ToldAlert(id=event.call, reason=event.reason).to_json()
     elif event.call is not None:
         data = {"id": event.call, "reference": reference_of(event.call)} | _present(store, event, personal)
     return {"type": event.type.value, "timestamp": to_text(event.at), "data": data}
@@ -278,8 +328,7 @@ def body(store: Rows, event: OutboxEvent, personal: bool) -> Json:
 
 def _present(store: Rows, event: OutboxEvent, personal: bool) -> Json:
     id = str(event.call)
-    of_call = event.type in (EventType.CALL_ENDED, EventType.CALL_NOT_RECORDED)
-    some = store.some_receipts([id]) if of_call else store.some_recordings([id])
+    some = store.some_receipts([id]) if event.type in _OF_CALLS else store.some_recordings([id])
     return told(some[id], personal=personal) if id in some else {}
 
 

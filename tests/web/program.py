@@ -67,12 +67,12 @@ def conforms(method: str, path: str, answer: Response) -> None:
         assert answer.headers["cache-control"] == "no-store"
     assert kind in expected["content"]
     if schema := expected["content"][kind].get("schema"):
-        found = list(_validator(json.dumps(schema)).iter_errors(answer.json()))
+        found = list(validator(json.dumps(schema)).iter_errors(answer.json()))
         assert not found, f"{method} {path}: {[(*one.absolute_path, one.message[:200]) for one in found]}"
 
 
 @cache
-def _validator(schema: str) -> Draft202012Validator:
+def validator(schema: str) -> Draft202012Validator:
     known = {"components": {"schemas": document()["components"]["schemas"]}}
     return Draft202012Validator(json.loads(schema) | known)
 

@@ -19,19 +19,21 @@ import pytest
 from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
+from retention import outbox
+from retention.outbox import EventType, OutboxEvent
 from retention.purge import purge
-from retention.records import Access, Recording, Status, new_id, reference_of
+from retention.records import Access, Hold, MissingSound, Recording, Status, new_id, reference_of
 from retention.verify import verify
 from sipagent.web.api.openapi import COOKIE, ENTRIES, document
 from sipagent.web.api.operation import Body, Operation, Query
 from sipagent.web.rights import ROUTES, Right, Role, roles_with
-from tests.kept import CALLER, receipt, recording
+from tests.kept import CALLER, archive, keep, receipt, recording
 from tests.office import Office
 from tests.sealing import identity_of, make_pair, make_sealed_office, name_recipients, sealed_call
 from tests.test_docs import text_of
 from tests.web.conftest import Asking, asked_at
 from tests.web.logging_in import SITE, Page
-from tests.web.program import API, Program, conforms
+from tests.web.program import API, Program, conforms, validator
 
 AT = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 OTHER = "+33687654321"
@@ -107,6 +109,23 @@ def test_what_is_sent_is_bounded_and_nothing_else_is_taken(one: Operation) -> No
     names = re.findall(r"#/components/schemas/(\w+)", json.dumps(sent))
     found = [document()["components"]["schemas"][name] for name in names]
     assert open_ended([*sent, *found], path) == []
+
+
+@pytest.mark.parametrize("personal", [False, True])
+def test_each_event_is_sent_as_the_document_says(tmp_path: Path, personal: bool) -> None:
+    kept, now = archive(tmp_path), datetime.now(UTC)
+    row = keep(kept, recording(missing=(MissingSound(from_s=1, to_s=2, channel="caller", why="lost"),)))
+    held = replace(keep(kept, recording(1)), hold=Hold(ground="criminal", review="2027-01-31").to_json())
+    kept.store.update_recording(held)
+    told = [
+        outbox.body(kept.store, OutboxEvent(id="evt_1", type=type, at=now, call=call, since=now), personal)
+        for type in EventType
+        for call in (row.id, held.id, "20261124T222000123-999999", None if type == "alert" else row.id)
+    ]
+    for one in told:
+        sent = document()["webhooks"][one["type"]]["post"]["requestBody"]["content"]["application/json"]
+        assert [*validator(json.dumps(sent["schema"])).iter_errors(one)] == [], one
+    kept.store.close()
 
 
 @pytest.mark.parametrize("page", ["docs/en/api.md", "docs/fr/api.md"])

@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
+from retention.outbox import DATA, EventType
 from retention.records import Json
 from sipagent import __version__
 from sipagent.web.api import calls, compliance, uses
@@ -21,6 +22,17 @@ from sipagent.web.api.operation import Answer, Operation, get, given
 from sipagent.web.problems import KIND, Told
 from sipagent.web.rights import Right, roles_with
 
+SAID = {  # when each is sent
+    EventType.CALL_ENDED: "A call is over, recorded or not",
+    EventType.CALL_NOT_RECORDED: "It should have been recorded, and was not, or not wholly",
+    EventType.RECORDING_CLOSED: "The file of a recording is whole",
+    EventType.RECORDING_ERASED: "The caller refused, or an operator had it erased",
+    EventType.RECORDING_PURGED: "The time of a recording was over, or somebody deleted it",
+    EventType.HOLD_PLACED: "A recording is held as evidence, or its hold was renewed",
+    EventType.HOLD_DUE: "The review of a hold is overdue",
+    EventType.HOLD_RELEASED: "A hold has ended",
+    EventType.ALERT: "Somebody has to see to something",
+}
 COOKIE = "__Host-sipagent"  # without TLS, on loopback: `sipagent`
 BEARER, SESSION = "bearer", "session"
 _PARAMETER = re.compile(r"\{(\w+)(?::(\w+))?\}")
@@ -72,6 +84,7 @@ def description(operations: Iterable[Operation], cookie: str) -> Json:
         "servers": [{"url": "/"}],
         "security": [{BEARER: []}, {SESSION: []}],
         "paths": paths,
+        "webhooks": {type.value: {"post": _told(type, schemas[of])} for type, of in DATA.items()},
         "components": {
             "schemas": shapes,
             "responses": {"Problem": problem},
@@ -103,6 +116,25 @@ def _operation(one: Operation, path: str, schemas: dict[Any, Json]) -> Json:
     return told
 
 
+def _told(type: EventType, data: Json) -> Json:
+    """What `events.webhook` gets, in the form of Standard Webhooks; it answers that it has it."""
+    told = {
+        "type": {"const": type.value},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "data": data,
+    }
+    schema = {"type": "object", "properties": told, "required": [*told], "additionalProperties": False}
+    text = {"in": "header", "required": True, "schema": {"type": "string"}}
+    return {
+        "operationId": type.value.replace(".", "_"),
+        "summary": SAID[type],
+        "parameters": [{"name": f"webhook-{one}", **text} for one in ("id", "timestamp", "signature")],
+        "requestBody": {"required": True, "content": _json(schema)},
+        "responses": {"2XX": {"description": "Taken. Any other answer, and it is sent again."}},
+        "security": [],
+    }
+
+
 def _asked(query: Json) -> Iterator[Json]:
     """The parameters of a query: nothing in an address is null."""
     for name, schema in query["properties"].items():
@@ -129,7 +161,8 @@ def _json(schema: Json) -> Json:
 
 def _schemas(operations: tuple[Operation, ...]) -> tuple[dict[Any, Json], Json]:
     """The schema of each shape, body and query, and the definitions that they name."""
-    given = {answer.shape for one in operations for answer in one.answers} - {None} | {Told}
+    given: set[Any] = {answer.shape for one in operations for answer in one.answers} - {None}
+    given |= {Told, *DATA.values()}
     asked = {one.query for one in operations if one.query is not None}
     read: set[type[BaseModel]] = asked | {one.body for one in operations if one.body is not None}
     inputs: list[Any] = [(shape, "serialization", TypeAdapter(shape)) for shape in sorted(given, key=repr)]
