@@ -399,6 +399,13 @@ def waiting(store: Rows) -> Waiting:
     return Waiting(waits["n"], from_text(waits["since"]) if waits["n"] else None, failures["n"])
 
 
+def next_at(store: Rows, now: datetime) -> datetime | None:
+    """When something is due that is not due yet. Raises StoreError."""
+    sql = f"SELECT min(next_at) AS at FROM {_TABLE} WHERE {_WAITS} AND next_at > ?"
+    (row,) = store.read(sql, [to_text(now)])
+    return from_text(row["at"]) if row["at"] else None
+
+
 def events(store: Rows, *, failed: bool = False, limit: int | None = None) -> list[OutboxEvent]:
     """What waits, failed and was delivered, newest first; or what failed alone. Raises StoreError."""
     chosen = f" WHERE state = '{Delivery.FAILED}'" if failed else ""

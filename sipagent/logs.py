@@ -12,6 +12,7 @@ import logging
 import os
 import select
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO, cast
 
@@ -37,6 +38,7 @@ def configure_log(as_json: bool, process: str = "") -> None:
         shape = with_priority(shape)
     structlog.configure(
         processors=[
+            told_of,
             named,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -46,6 +48,17 @@ def configure_log(as_json: bool, process: str = "") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: structlog.WriteLogger(STDERR),
     )
+
+
+alerted: Callable[[str, str | None], None] | None = None
+"""Called with the reason of each alert, and its call if it has one. On any thread; it waits for nothing."""
+
+
+def told_of(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Pass on an alert."""
+    if event["event"] == "alert" and alerted is not None:
+        alerted(str(event["reason"]), event.get("call"))
+    return event
 
 
 class Stderr(io.TextIOBase):

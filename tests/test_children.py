@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from sipagent import logs
 from sipagent.service.children import (
     ORDERS,
+    Alerted,
     Child,
     Drain,
     Ready,
@@ -232,6 +234,20 @@ def test_sending_waits_for_nobody_and_closing_sends_what_was_said_before(ends: E
     for _ in range(50_000):
         assert ours.recv() == Ready()
     closing.join()
+
+
+def test_an_alert_is_sent_too_as_long_as_the_link_lasts(ends: Ends) -> None:
+    ours, link, _ = ends
+    logs.told_of(None, "error", {"event": "alert", "reason": "a leg is lost", "call": "a"})
+    logs.told_of(None, "error", {"event": "alert", "reason": "the disk is full"})
+    logs.told_of(None, "info", {"event": "ready"})
+    link.close()
+    logs.told_of(None, "error", {"event": "alert", "reason": "nobody hears this"})
+    assert [ours.recv() for _ in range(2)] == [
+        Alerted("a leg is lost", "a"),
+        Alerted("the disk is full", None),
+    ]
+    assert not ours.poll()
 
 
 # --- folders for temporary files: whose they are, and what becomes of them after a kill ---

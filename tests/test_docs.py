@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from media.recording import chunks
+from retention.outbox import EventType
 from sipagent import __version__
 from sipagent.call.machines import Decision
 from sipagent.call.state import Phase
@@ -182,7 +183,7 @@ def test_every_key_is_explained_in_the_shipped_configuration() -> None:
 def test_the_pages_name_only_keys_that_exist(page: str) -> None:
     tables = {key.partition(".")[0] for key in KEYS}
     told = {key for key in re.findall(r"`(\w+\.[\w.-]+)", text_of(page)) if not BESIDE.fullmatch(key)}
-    assert {key for key in told if key.partition(".")[0] in tables} <= KEYS | TABLES | OF_INIT
+    assert {key for key in told if key.partition(".")[0] in tables} <= KEYS | TABLES | OF_INIT | {*EventType}
 
 
 def examples(page: str) -> list[str]:

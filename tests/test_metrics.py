@@ -30,6 +30,7 @@ from sipagent.service import metrics
 from sipagent.service.cluster import ShippingFigures
 from sipagent.service.metrics import AT_ONCE, Metrics, Watch, serving
 from sipagent.service.purging import Purging
+from sipagent.service.sending import EventFigures
 from sipagent.service.storing import StoringFigures
 from tests.configured import SMALL, read, with_keys
 from tests.driving import DESK, ELSEWHERE, HERE, SECOND_DESK, Stage, invite, staged
@@ -110,6 +111,11 @@ STORED: dict[str, Any] = {
     **{"uploaded_bytes": 9000, "upload_failures": 5, "removal_failures": 6, "removals_pending": 2},
 }
 
+TOLD: dict[str, Any] = {
+    **{"events_delivered": 40, "event_failures": 8, "events_waiting": 9, "events_behind_seconds": 70.5},
+    **{"events_given_up": 10},
+}
+
 
 def with_all(service: Service) -> Service:
     """Of a host among several, with an edge and a store of objects."""
@@ -118,6 +124,7 @@ def with_all(service: Service) -> Service:
     metrics.counting, metrics.board = crashed(service.stage.agent), SimpleNamespace(shared=True, losses=3)
     metrics.shipping = SimpleNamespace(figures=ShippingFigures(**OF_SEVERAL))
     metrics.stored = SimpleNamespace(figures=StoringFigures(**STORED))
+    metrics.sending = SimpleNamespace(is_on=True, figures=EventFigures(**TOLD))
     return service
 
 
@@ -243,7 +250,7 @@ def test_what_only_a_host_of_several_or_with_an_edge_tells(service: Service) -> 
     assert service.labelled("sipagent_fatal_messages_total") == {("3", "INVITE", "1500"): 1}
     assert service.labelled("sipagent_messages_refused_total") == {("malformed",): 5, ("unsupported",): 2}
     told = {name.removesuffix("_total"): value for (name, labels), value in service.figures().items()}
-    every = {"worker_crashes": 1, "board_shared": 1, "board_losses": 3, **OF_SEVERAL, **STORED}
+    every = {"worker_crashes": 1, "board_shared": 1, "board_losses": 3, **OF_SEVERAL, **STORED, **TOLD}
     every |= {"purge_failures": 2, "erasure_failures": 3, "stamp_failures": 4, "watch_failures": 5}
     assert {name: told[f"sipagent_{name}"] for name in every} == every
     assert told["sipagent_recordings_kept"] == 0 and told["sipagent_disk_free_bytes"] > 0

@@ -53,6 +53,8 @@ SipagentJournalLate 5m sipagent_journal_lag_seconds 90x60 | 2x60
 SipagentJournalFull 5m sipagent_journal_used_ratio 0.6x60 | 0.1x60
 SipagentReceiptsLost 5m sipagent_receipts_lost_total 0 0 1x60 | 0x60
 SipagentStampFailed 6h sipagent_stamp_failures_total 0+1x400 | 0x400
+SipagentEventsBehind 10m sipagent_events_behind_seconds 4000x60 | 60x60
+SipagentEventsGivenUp 5m sipagent_events_given_up 1x60 | 0x60
 """.splitlines()
 ]
 BESIDE = {  # what else is there

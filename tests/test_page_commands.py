@@ -73,7 +73,7 @@ def leaf(words: tuple[str, ...]) -> tuple[click.Command, list[str]]:
     while rest and rest[0].startswith("-"):
         del rest[: 1 + (rest[0] == "--config")]
     command: click.Command | None = cli.commands[rest.pop(0)]
-    while isinstance(command, click.Group) and rest:
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         _, command, rest = command.resolve_command(click.Context(command), rest)
     assert command is not None
     return translated(command), rest

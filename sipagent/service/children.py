@@ -40,6 +40,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from retention.records import Receipt
+from sipagent import logs
 from sipagent.agent.admission import Admission
 from sipagent.agent.board import BoardAnswer, BoardRequest
 from sipagent.agent.engine import RealmLearnt
@@ -116,6 +117,14 @@ class NotRegistered:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerted:
+    """What a child has logged for somebody to see to; `call`: which it is about, if about one."""
+
+    reason: str
+    call: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Take no more calls; end once the last one has ended, or `patience_s` from now."""
 
@@ -131,7 +140,7 @@ class Reload:
 
 
 ToChild = Drain | Reload | BoardAnswer | RealmLearnt
-ToSupervisor = Ready | Alive | CallerRefused | NotRegistered | RealmLearnt | BoardRequest | Figures
+ToSupervisor = Ready | Alive | CallerRefused | NotRegistered | Alerted | RealmLearnt | BoardRequest | Figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +217,9 @@ class SupervisorLink:
     def start(self, heard: Callable[[ToChild], None], lost: Callable[[], None]) -> None:
         """`heard` is called with every message, `lost` once, when the supervisor is gone.
 
-        Both on the reader's thread, and both must return at once.
+        Both on the reader's thread, and both must return at once. From now on it sends each alert, too.
         """
+        logs.alerted = lambda reason, call: self.send(Alerted(reason, call))
         reader = threading.Thread(target=self._read, args=(heard, lost), name="link-reader", daemon=True)
         reader.start()
         self._writer.start()
@@ -220,6 +230,7 @@ class SupervisorLink:
 
     def close(self) -> None:
         """Wait until everything has been sent, or cannot be."""
+        logs.alerted = None
         self._outbox.put(None)
         self._writer.join()
 

@@ -56,6 +56,7 @@ from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.service.cluster import Shipping
 from sipagent.service.purging import Purging
+from sipagent.service.sending import Sending
 from sipagent.service.storing import Storing
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ COUNTS = {
     "uploaded_bytes": "What the object store has taken.",
     "upload_failures": "What it did not take.",
     "removal_failures": "What it did not remove.",
+    "events_delivered": "Events that the receiver has taken.",
+    "event_failures": "Attempts to send one that failed.",
     "watch_failures": "Looks at store and disk that failed.",
 }
 STATES = {
@@ -113,6 +116,9 @@ STATES = {
     "uploads_behind_seconds": "For how long what is not in the object store has waited.",
     "uploads_waiting_bytes": "What is not in the object store yet.",
     "removals_pending": "Recordings of which something should have gone from the object store a minute ago.",
+    "events_waiting": "Events that the receiver has not taken yet.",
+    "events_behind_seconds": "For how long the first of them has waited.",
+    "events_given_up": "Events that it did not take within three days.",
     "recordings_kept": "Recordings on disk.",
     "recordings_held": "Of these, on legal hold.",
     "recordings_overdue": "Should have gone more than a day ago, and are not held.",
@@ -240,6 +246,7 @@ class Metrics(Collector):
     board: "HostBoard | None" = None
     shipping: Shipping | None = None
     stored: Storing | None = None
+    sending: Sending | None = None
 
     def collect(self) -> Iterable[Metric]:
         """All of it, as it is now."""
@@ -315,7 +322,8 @@ class Metrics(Collector):
             found["registered"] = registered
         if self.board and self.board.shared is not None:
             found |= {"board_shared": self.board.shared, "board_losses": self.board.losses}
-        for part in (self.shipping, self.stored):
+        events = self.sending if self.sending is not None and self.sending.is_on else None
+        for part in (self.shipping, self.stored, events):
             found |= asdict(part.figures) if part is not None else {}
         seen = self.watch.latest  # read once: a look that fails takes it away
         return found if seen is None else found | asdict(seen)

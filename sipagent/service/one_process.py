@@ -43,6 +43,7 @@ from sipagent.service.rules import (
     with_seed,
     with_specials,
 )
+from sipagent.service.sending import Sending, sending
 from sipagent.service.storing import storing
 
 HERE = ip_network("127.0.0.1/32")  # `sipagent check` asks whether we are running
@@ -88,9 +89,10 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
                 alone_on(config),
                 among_hosts(config, alert) as shipping,
                 storing(config, alert) as stored,
+                sending(config, alert) as events,
                 figures_told(
                     config,
-                    Metrics(agent, purging, watch, board=board, shipping=shipping, stored=stored),
+                    Metrics(agent, purging, watch, board, shipping, stored, events),
                     watch,
                 ),
                 today_read(config, orders),
@@ -102,7 +104,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
                 edge = config.places.reserve("edge")  # if it existed before
                 take_in_reserves(store, [edge], alert)
                 recover(archive, config.recording.format, datetime.now(UTC), alert)
-                _Run(agent, engine, purging, orders, systemd, board).serve()
+                _Run(agent, engine, purging, events, orders, systemd, board).serve()
         finally:
             engine.stop()
     log.info("stopped")
@@ -133,6 +135,7 @@ class _Run:
     agent: Agent
     engine: PjsipEngine
     purging: Purging
+    sending: Sending
     orders: Orders
     systemd: Systemd
     board: HostBoard
@@ -192,6 +195,7 @@ class _Run:
         self.engine.trust(taken.config.trunk.media_sources)
         agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)
         self.purging.reload(taken.config)
+        self.sending.reload(taken.config)
         log.info("reloaded")
         return True
 

@@ -78,6 +78,7 @@ from sipagent.service.rules import (
     with_seed,
     with_specials,
 )
+from sipagent.service.sending import sending
 from sipagent.service.storing import storing
 from sipagent.service.supervisor import ChildSlot, Sharing, Supervisor
 from sipagent.voice.detectors import keys_alone, unheard
@@ -270,9 +271,10 @@ class Service:
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
         stored = stack.enter_context(storing(config, alert))
+        self.sending = stack.enter_context(sending(config, alert))
         stack.enter_context(today_read(config, orders, wake.wake))
         self._orders = orders
-        metrics = Metrics(self.sharing, self.purging, watch, board=board, shipping=shipping, stored=stored)
+        metrics = Metrics(self.sharing, self.purging, watch, board, shipping, stored, self.sending)
         stack.enter_context(figures_told(config, metrics, watch))
 
     def _edge(self, stack: ExitStack) -> EdgeCare:
@@ -351,6 +353,7 @@ class Service:
         self.sharing.reload(specs.rules)
         self.rejections.reload(specs.rules)
         self.purging.reload(specs.config)
+        self.sending.reload(specs.config)
         log.info("reloaded", calls=specs.layout.calls)
         return True
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from retention.records import Receipt, Special
+from sipagent import logs
 from sipagent.agent.admission import CALM_S, SUSTAINED_S, Admission
 from sipagent.agent.board import BoardAnswer, BoardRequest, Leave
 from sipagent.agent.engine import RealmLearnt, Side
@@ -33,6 +34,7 @@ from sipagent.agent.operators import LocalBoardClient
 from sipagent.service.children import (
     DETECTOR,
     REGISTRAR,
+    Alerted,
     Alive,
     Backoff,
     CallerRefused,
@@ -178,6 +180,9 @@ class Supervisor:
                 for one in self.slots:
                     if one.index is not None and one.child:
                         one.child.send(self._realms[of])
+            case Alerted(reason, call):
+                if logs.alerted is not None:
+                    logs.alerted(reason, call)
             case NotRegistered():
                 slot.ready = False
                 self.shared.registered(False)
