@@ -40,13 +40,26 @@ def why_not(recording: Recording, use: Access, purposes: Collection[str], due_at
     )
 
 
-def purposes_of(recording: Recording, purposes: Collection[str]) -> list[str]:
-    """What a use of this recording may be for."""
+def why_not_told(
+    receipt: Receipt | None, recording: Recording | None, use: Access, purposes: Collection[str]
+) -> str | None:
+    """The same of what is told of a call that has no sound to use: until its receipt must be emptied."""
+    if (reason := _not_named(recording, use, purposes)) is not None or receipt is None:
+        return reason
+    if receipt.ended_at is None:
+        return Reason("the call is still in progress")
+    if receipt.expires_at is None or receipt == receipt.anonymous():
+        return None
+    return _too_late(recording, use, receipt.expires_at)
+
+
+def purposes_of(recording: Recording | None, purposes: Collection[str]) -> list[str]:
+    """What a use of this recording may be for; None: of a call that has none."""
     ground = hold_ground(recording)
     return list(dict.fromkeys([*purposes, ACCESS_REQUEST, *([ground] if ground else [])]))
 
 
-def _not_named(recording: Recording, use: Access, purposes: Collection[str]) -> str | None:
+def _not_named(recording: Recording | None, use: Access, purposes: Collection[str]) -> str | None:
     accepted = purposes_of(recording, purposes)
     if not use.purpose:
         return Reason("a purpose is needed; accepted: {0}", ", ".join(accepted))
@@ -59,7 +72,7 @@ def _not_named(recording: Recording, use: Access, purposes: Collection[str]) -> 
     return None
 
 
-def _too_late(recording: Recording, use: Access, due_at: datetime) -> str | None:
+def _too_late(recording: Recording | None, use: Access, due_at: datetime) -> str | None:
     """After its date a held recording is only for that hold; but a person may ask for it while it exists."""
     ground = hold_ground(recording)
     if use.at < due_at or use.purpose in (ACCESS_REQUEST, ground):
@@ -71,9 +84,9 @@ def _too_late(recording: Recording, use: Access, due_at: datetime) -> str | None
     return Reason(said, to_text(due_at), ACCESS_REQUEST, ground)
 
 
-def hold_ground(recording: Recording) -> str | None:
+def hold_ground(recording: Recording | None) -> str | None:
     """The ground of its hold; None if it is not held."""
-    return None if recording.hold is None else str(recording.hold["ground"])
+    return None if recording is None or recording.hold is None else str(recording.hold["ground"])
 
 
 def nothing_to_use(recording: Recording) -> str | None:
@@ -204,26 +217,26 @@ class ExportedCopy(KnownCopy):
         return self.exists is not False
 
 
-def told_of_export(channel: str, path: Path, recording: Recording) -> str:
+def told_of_export(channel: str, path: Path, of: Recording | Receipt) -> str:
     r"""What the trace of an export says: `caller to "/home/durand/call.wav"`.
 
     The path is a JSON string, so that its end is clear; a byte that is not UTF-8 is `\udc..` in it.
     """
-    return _told(channel, str(path.absolute()), recording)
+    return _told(channel, str(path.absolute()), of)
 
 
-def told_of_download(channel: str, name: str, recording: Recording) -> str:
+def told_of_download(channel: str, name: str, of: Recording | Receipt) -> str:
     """What the trace says of an export that somebody downloads: `both to "482913.flac"`, its name alone.
 
     Raises ValueError for what would be a path of this machine.
     """
     if not name or "/" in name:
         raise ValueError(Reason("{0!r} is not the name of a file", name))
-    return _told(channel, name, recording)
+    return _told(channel, name, of)
 
 
-def _told(channel: str, path: str, recording: Recording) -> str:
-    name = without_person(path, recording)
+def _told(channel: str, path: str, of: Recording | Receipt) -> str:
+    name = without_person(path, of)
     quoted = json.dumps(name, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
     return f"{channel} to {quoted}"
 

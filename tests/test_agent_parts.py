@@ -155,7 +155,8 @@ def test_a_receipt_tells_the_story_so_far(call: LiveCall) -> None:
     assert (receipt.dtmf_method, receipt.decided_at) == ("info", after(3))
     assert (receipt.notice_played_ms, receipt.recording_id) == (1500, None)
     events = [(event.what, event.by, event.at) for event in receipt.events]
-    assert events == [("decision: refused (dtmf)", "caller", after(3))]
+    heard = f"notice: notice.wav, sha256 {call.sounds[e.Prompt.NOTICE].sha256}"  # no row has it
+    assert events == [(heard, "agent", after(1.5)), ("decision: refused (dtmf)", "caller", after(3))]
     call.flow.handle(e.LegGone(e.CALLER, 200), 504.0)
     assert call.receipt().outcome is None
     ended = call.receipt(ended=504.2)

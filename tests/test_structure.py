@@ -44,7 +44,7 @@ LADDER = (  # modules and folders of retention: each names those before it alone
     *("texts", "records", "files", "rows", "marks", "recording_files", "vault"),  # values, bytes, rows
     *("sqlite", "postgres", "objects", "accounts"),  # what keeps them
     *("archive", "clock", "reserve", "shortfall", "statistics", "post", "stamps", "merkle"),
-    *("use", "erase", "roots", "holds", "outbox", "verify", "rebuild", "purge"),
+    *("use", "erase", "roots", "signed", "holds", "outbox", "verify", "rebuild", "purge"),
     *("backup", "move", "journal", "shipping"),
 )
 VALUES = {"collections", "dataclasses", "enum", "typing"}

@@ -239,6 +239,15 @@ class Rows(ABC):
         rows = self._read(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs, anyhow=True)
         return {row["seq"]: ChainEntry(**row) for row in rows}
 
+    def entries_of(self, id: str) -> dict[str, ChainEntry]:
+        """The entries that tell the present state of a call's receipt and recording, by their kind."""
+        found = {}
+        for kind in ("receipt", "recording"):
+            rows = self._read(f"SELECT chain_seq FROM {TABLES[kind]} WHERE id = ?", [id])
+            for entry in self.entries([row["chain_seq"] for row in rows]).values():
+                found[kind] = entry
+        return found
+
     def tally(self) -> dict[str, int]:
         """How many rows of each table the chain knows of."""
         return {table: self._count_firsts(kind) for kind, table in TABLES.items()}

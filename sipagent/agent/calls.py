@@ -162,13 +162,22 @@ class LiveCall:
             keyword=consent.keyword,
             confidence=consent.confidence,
             notice_played_ms=story.notice_played_ms,
-            events=tuple(Event(at=self.when(h.at), what=h.what, by=h.by) for h in story.happenings),
+            events=tuple(self._events()),
             recording_id=self.recording.id if self.recording else None,
             quality=self._quality() if ended else None,
             not_recorded_because=story.not_recorded_because,
             expires_at=self.receipt_expires_at,
             caller_identity=self.identity,
         )
+
+    def _events(self) -> Iterator[Event]:
+        """The story; of a refusal also which notice had told of it: no recording's row says that."""
+        flow, notice = self.flow, self.sounds.get(e.Prompt.NOTICE)
+        told = [Event(at=self.when(h.at), what=h.what, by=h.by) for h in flow.story.happenings]
+        if flow.consent.refused and not self.recording and flow.notice_began is not None and notice:
+            what = f"notice: {notice.path.name}, sha256 {notice.sha256}"
+            told.append(Event(at=self.when(flow.notice_began), what=what, by="agent"))
+        yield from sorted(told, key=lambda event: event.at)
 
     def _quality(self) -> Quality | None:
         operators = [one for leg in sorted(self.bridged) for one in self.streams.get(leg, ())]

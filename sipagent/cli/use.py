@@ -1,13 +1,14 @@
 """Plays a recording or copies it: `export`, `play`. Every use leaves a line in the trace.
 
-The sound goes into a WAV or FLAC, or to the sound card, one second at a time.
+The sound goes into a WAV or FLAC, into a vCon, or to the sound card, one second at a time.
 """
 
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from gettext import gettext, ngettext
@@ -16,7 +17,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import numpy as np
@@ -28,9 +29,11 @@ from media import MediaError
 from media.recording.assemble import read_sound
 from media.recording.chunks import CHANNELS as STORED_CHANNELS
 from retention.archive import Archive
+from retention.erase import KeptCall
 from retention.recording_files import FileKind, finished, sha256
 from retention.records import Recording
 from retention.rows.rows import StoreError
+from retention.signed import signer_of
 from retention.texts import Reason, WithReason
 from retention.use import ACCESS_REQUEST, nothing_to_use, told_of_export
 from retention.vault import Identity
@@ -53,7 +56,9 @@ from sipagent.cli.program import (
     by_option,
     find,
     id_argument,
+    meant,
     new_file,
+    now,
     optional_id_argument,
     refusal_line,
 )
@@ -61,11 +66,13 @@ from sipagent.config.identity import printable
 from sipagent.languages.labels import N_, missing_sound
 from sipagent.operations.approvals import rules_of
 from sipagent.operations.uses import using
+from sipagent.operations.vcon import CallVcon
 
 Samples = NDArray[np.int16]  # (n, channels) int16
 
 CHANNELS = {"caller": 0, "operator": 1, "both": None}  # left, right
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+SOUND, VCON = "sound", "vcon"
 
 _MORE = 1 << 16  # bytes
 _PLACE = re.compile(r"^\w+: (?:\w+:\d+: )?")  # `aplay: main:831: `, before what is wrong
@@ -245,7 +252,14 @@ use_options = all_of(
     required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=".wav or .flac; with --caller a folder, for a FLAC file each.",
+    help=".wav or .flac, of a vCon .vcon; with --caller a folder, for a file each.",
+)
+@click.option(
+    "--format",
+    type=click.Choice((SOUND, VCON)),
+    default=SOUND,
+    show_default=True,
+    help="The sound alone, or a signed vCon, of a call without a recording, too.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @yes_option
@@ -257,13 +271,18 @@ def export_command(
     *,
     caller: str | None,
     out: Path,
+    format: str,
     force: bool,
     yes: bool,
     **asked: Any,
 ) -> None:
-    """Copy a recording into a WAV or FLAC file, for a stated purpose.
+    """Copy a recording into a WAV or FLAC file, or a call into a vCon, for a stated purpose.
 
     The use is kept in the trace, also when it is refused; so is where the copy went.
+
+    A vCon (draft-ietf-vcon-vcon-core-04) is JSON, signed: who talked, the sound, what is missing from it,
+    what was decided, how and by which law. Where there is no sound it says so: a refusal has one, too. A copy
+    of one side names nobody of the other, and points to the whole one.
 
     Of an access request the data protection officer decides which side the person gets. What the operator
     says of the caller is the caller's data too, and a copy must be intelligible (GDPR article 15(3)), which
@@ -280,23 +299,34 @@ def export_command(
           --by "M. Durand" --channel both --out call.flac --identity recordings.key
       sipagent export --caller "06 12 34 56 78" --purpose access_request --reference 2026-118
           --by "M. Durand" --channel both --out request-2026-118/
+      sipagent export 482913 --format vcon --purpose access_request --reference 2026-118
+          --by "M. Durand" --channel caller --out call.vcon --identity recordings.key
     """
     one_of_the_two(id, caller)
     what = UseAsked(**asked)
+    suffixes, named = (FORMATS, _("--out: {file} is not named .wav or .flac"))
+    if format == VCON:
+        suffixes, named = {".vcon": VCON}, _("--out: {file} is not named .vcon")
     if caller is not None:
-        _export_all(work, caller, what, out, force=force, yes=yes)
-    elif out.suffix.lower() not in FORMATS or out.is_dir():
-        said = _("--out: {file} is not named .wav or .flac").format(file=out)
-        raise click.UsageError(said, click.get_current_context())
+        _export_all(work, caller, what, out, format, force=force, yes=yes)
+    elif out.suffix.lower() not in suffixes or out.is_dir():
+        raise click.UsageError(named.format(file=out), click.get_current_context())
     else:
         archive = work.archive(make=True)
-        _export(work, archive, find(archive, str(id)), what, out, force=force)
+        of = find(archive, str(id)) if format == SOUND else _call(archive, meant(archive, str(id)))
+        _export(work, archive, of, what, out, force=force)
     unchosen = click.get_current_context().get_parameter_source("channel") is ParameterSource.DEFAULT
     if what.purpose == ACCESS_REQUEST and unchosen:
         click.echo(f"sipagent: {gettext(_BOTH_SIDES)}", err=True)
 
 
-def _export_all(work: Workplace, caller: str, asked: UseAsked, out: Path, *, force: bool, yes: bool) -> None:
+def _call(archive: Archive, id: str) -> KeptCall:
+    return KeptCall.find(archive.store, id)
+
+
+def _export_all(
+    work: Workplace, caller: str, asked: UseAsked, out: Path, format: str, *, force: bool, yes: bool
+) -> None:
     """Raises click.UsageError, Failure."""
     if out.exists() and not out.is_dir():
         raise click.UsageError(
@@ -304,7 +334,9 @@ def _export_all(work: Workplace, caller: str, asked: UseAsked, out: Path, *, for
         )
     archive = work.archive(make=True)
     calls = calls_of(work, archive, caller)
-    rows = [call.recording for call in calls if call.recording and not nothing_to_use(call.recording)]
+    rows: Sequence[Recording | KeptCall] = calls
+    if format == SOUND:
+        rows = [call.recording for call in calls if call.recording and not nothing_to_use(call.recording)]
     if not rows:
         raise Failure(_("{number}: no recording of this caller is there").format(number=caller))
     if not yes:
@@ -314,12 +346,17 @@ def _export_all(work: Workplace, caller: str, asked: UseAsked, out: Path, *, for
         "Copy {n} recordings of {caller} into {file}?",
         len(rows),
     )
+    if format == VCON:
+        question = ngettext(
+            "Copy {n} call of {caller} into {file}?", "Copy {n} calls of {caller} into {file}?", len(rows)
+        )
     agree(question.format(n=len(rows), caller=printable(caller), file=out), yes=yes)
     out.mkdir(mode=0o700, exist_ok=True)
     failed: list[str] = []
     for row in rows:
         try:
-            _export(work, archive, row, asked, out / f"{row.id}.flac", force=force)
+            name = f"{row.id}.{'flac' if format == SOUND else VCON}"
+            _export(work, archive, row, asked, out / name, force=force)
         except StoreError:
             raise
         except (WithReason, MediaError) as refusal:
@@ -329,9 +366,10 @@ def _export_all(work: Workplace, caller: str, asked: UseAsked, out: Path, *, for
 
 
 def _export(
-    work: Workplace, archive: Archive, recording: Recording, asked: UseAsked, out: Path, *, force: bool
+    work: Workplace, archive: Archive, of: Recording | KeptCall, asked: UseAsked, out: Path, *, force: bool
 ) -> None:
-    target, format = out.absolute(), FORMATS[out.suffix.lower()]
+    target, row = out.absolute(), of if isinstance(of, Recording) else of.receipt or of.recording
+    assert row is not None
 
     def obstacle() -> str | None:
         if target.parent.resolve() == work.config.recording.directory.resolve():
@@ -342,15 +380,42 @@ def _export(
         return None if folder.is_dir() else Reason("{file} is not a directory", file=str(folder))
 
     with (
-        _used(work, archive, recording, "export", asked, obstacle=obstacle) as (sound, traced),
+        _used(work, archive, of, "export", asked, obstacle=obstacle) as (sound, traced),
         new_file(target, replace=force) as (descriptor, name),
     ):
-        write(sound, descriptor, format)
-        traced("done", told_of_export(sound.channel, target, recording))  # no copy without its line
+        if isinstance(of, Recording):
+            write(sound(asked.channel), descriptor, FORMATS[out.suffix.lower()])
+            told = told_of_export(asked.channel, target, row)
+        else:
+            _write_vcon(_vcon(work, archive, of, sound, target.parent), asked.channel, descriptor)
+            told = told_of_export(f"{asked.channel}, vCon", target, row)
+        traced("done", told)  # no copy without its line
         name()
     click.echo(click.format_filename(out))
-    for kind, told in missing_sound(recording):
+    recording = of if isinstance(of, Recording) else of.recording
+    for kind, told in missing_sound(recording) if recording else ():
         click.echo(_("missing in the recording: {kind}, {told}").format(kind=kind, told=told), err=True)
+
+
+def _vcon(work: Workplace, archive: Archive, call: KeptCall, sound: "Opened", folder: Path) -> CallVcon:
+    """What is told of it; meanwhile its sound is in a nameless file in `folder`, where the copy goes."""
+    places, present = archive.store.places, now()
+    assert places is not None  # all but tests
+
+    @contextmanager
+    def wav(channel: str) -> Iterator[BinaryIO]:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            write(sound(channel), file.fileno(), "WAV")
+            yield file
+
+    rules, signer = rules_of(work.config, present), signer_of(places, present.year)
+    return CallVcon(archive, call, work.config.service, rules, signer, wav)
+
+
+def _write_vcon(vcon: CallVcon, channel: str, descriptor: int) -> None:
+    with open(descriptor, "wb", closefd=False) as file:
+        for piece in vcon.pieces(channel):
+            file.write(piece)
 
 
 @click.command("play")
@@ -367,7 +432,8 @@ def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
       sipagent play 20261124T222000123-482913 --purpose quality --by "M. Durand"
     """
     archive = work.archive(make=True)
-    with _used(work, archive, find(archive, id), "play", UseAsked(**asked)) as (sound, traced):
+    with _used(work, archive, find(archive, id), "play", UseAsked(**asked)) as (opened, traced):
+        sound = opened(asked["channel"])
         traced("begun", sound.channel)  # no one hears anything without its line
         try:
             play(sound)
@@ -377,28 +443,36 @@ def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
         traced("done", sound.channel)
 
 
+Opened = Callable[[str], RecordingSound]  # of a side
+
+
 @contextmanager
 def _used(
     work: Workplace,
     archive: Archive,
-    recording: Recording,
+    of: Recording | KeptCall,
     action: str,
     asked: UseAsked,
     *,
     obstacle: Callable[[], str | None] = lambda: None,
-) -> Iterator[tuple[RecordingSound, Traced]]:
-    """The sound of a use, and what writes its lines. Raises UseRefused, Failure, OSError."""
+) -> Iterator[tuple[Opened, Traced]]:
+    """What opens the sound of a use, and what writes its lines. Raises UseRefused, Failure, OSError."""
     use = attempt(action, purpose=asked.purpose, by=asked.by, reference=asked.reference)
+    row = of if isinstance(of, Recording) else of.recording
     with (
-        using(archive, recording, use, rules_of(work.config, use.at), obstacle) as traced,
-        _sound(archive, recording, asked) as sound,
+        using(archive, of, use, rules_of(work.config, use.at), obstacle) as traced,
+        _sound(archive, row, asked) if row and not nothing_to_use(row) else nullcontext(_silent) as sound,
     ):
         yield sound, traced
 
 
+def _silent(channel: str) -> RecordingSound:
+    raise AssertionError(f"there is no sound of {channel}: nobody asks for it")
+
+
 @contextmanager
-def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Iterator[RecordingSound]:
-    """The sound of the file, after a check that it is the recorded one. Raises Failure, OSError."""
+def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Iterator[Opened]:
+    """What opens the sound, after a check that its file is the recorded one. Raises Failure, OSError."""
     kind = finished(archive.files, recording.id)
     if kind is None:
         raise Failure(Reason("{id}: its file is missing", id=recording.id))
@@ -408,7 +482,7 @@ def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Iterator[
         raise Failure(Reason(said, id=recording.id, file=name))
     key = _key(archive, recording, asked) if kind is FileKind.SEALED else None
     with archive.files.fetch(recording.id, kind) as file:
-        yield RecordingSound(file, asked.channel, key)
+        yield lambda channel: RecordingSound(file, channel, key)
 
 
 def _key(archive: Archive, recording: Recording, asked: UseAsked) -> bytes:

@@ -22,7 +22,7 @@ from typing import Literal
 
 from media import MediaError
 from retention.archive import Archive, why_held
-from retention.erase import begin_purge, erase_begun
+from retention.erase import KeptCall, begin_purge, erase_begun
 from retention.holds import same_person
 from retention.purge import due
 from retention.recording_files import FileKind, finished
@@ -37,6 +37,7 @@ from retention.records import (
     Record,
     Recording,
     RuleError,
+    Status,
     due_date,
 )
 from retention.rows.rows import StoreError, UnknownId
@@ -51,6 +52,7 @@ from retention.use import (
     told_of_download,
     what_goes,
     why_not,
+    why_not_told,
     without_person,
 )
 from retention.vault import KeysError, PublicKey, encode
@@ -70,28 +72,29 @@ class UseRefused(RuleError):
 @contextmanager
 def using(
     archive: Archive,
-    recording: Recording,
+    of: Recording | KeptCall,
     use: Access,
     rules: Rules,
     obstacle: Callable[[], str | None] = lambda: None,
 ) -> Iterator[Callable[[str, str], None]]:
     """Gives what writes a line of the trace, outcome and detail: the first one before any sound.
 
-    `obstacle` says what else is in its way. Raises UseRefused, StoreError; what the caller raises is in the
-    trace, as a refusal where the recording has gone meanwhile.
+    `of`: the sound of a recording, or all that is told of a call, with or without any. `obstacle` says what
+    else is in its way. Raises UseRefused, StoreError; what the caller raises is in the trace, as a refusal
+    where what is used has gone meanwhile.
     """
-    kept, begun = _as_kept(recording, use, rules), False
+    kept, begun = _as_kept(of, use, rules), False
 
     def tell(outcome: str, detail: str) -> None:
         nonlocal begun
         with archive.store.write():
             if not begun:
-                _require_sound(archive, recording)
-            _write(archive, recording, replace(kept, outcome=outcome, detail=detail))
+                _require_there(archive, of)
+            _write(archive, of, replace(kept, outcome=outcome, detail=detail))
         begun = True
 
-    with traced(archive, kept, recording):
-        _require_allowed(recording, use, rules)
+    with traced(archive, kept, of if isinstance(of, Recording) else of.discreet):
+        _require_allowed(of, use, rules)
         if (reason := obstacle()) is not None:
             raise UseRefused(reason)
         try:
@@ -100,7 +103,7 @@ def using(
             raise
         except (WithReason, MediaError, OSError):
             if not begun:
-                _require_sound(archive, recording)
+                _require_there(archive, of)
             raise
 
 
@@ -190,7 +193,7 @@ def begin_use(
             if (reason := sound_problem(recording)) is not None:
                 raise UseRefused(reason)
             with archive.store.write():
-                _require_sound(archive, recording)  # a purge, or a refusal, may have come first
+                _require_there(archive, recording)  # a purge, or a refusal, may have come first
                 if court:
                     _spend(archive, recording, wanted, use, user.since)
                 number = _write(archive, recording, replace(use, detail=_detail(wanted, recording)))
@@ -263,26 +266,42 @@ def _spend(archive: Archive, recording: Recording, wanted: UseWanted, use: Acces
     archive.store.update_approval(replace(approved, state=ApprovalState.USED.value))
 
 
-def _as_kept(recording: Recording, use: Access, rules: Rules) -> Access:
+def _as_kept(of: Recording | KeptCall, use: Access, rules: Rules) -> Access:
     """A purpose stays in the chain forever, so only a listed one is kept as such: any other text goes into
     the detail, which is emptied later."""
-    listed = use.purpose in purposes_of(recording, rules.purposes)
-    return replace(use, recording_id=recording.id, purpose=use.purpose if listed else None)
+    row = of if isinstance(of, Recording) else of.recording
+    listed = use.purpose in purposes_of(row, rules.purposes)
+    return replace(use, recording_id=of.id, purpose=use.purpose if listed else None)
 
 
-def _require_allowed(recording: Recording, use: Access, rules: Rules) -> None:
-    reason = why_not(recording, use, rules.purposes, due(recording, rules.period))
+def _require_allowed(of: Recording | KeptCall, use: Access, rules: Rules) -> None:
+    row = of if isinstance(of, Recording) else of.recording
+    if row is not None and (isinstance(of, Recording) or _is_in_use(row)):
+        reason, gone = why_not(row, use, rules.purposes, due(row, rules.period)), nothing_to_use(row)
+    else:
+        assert isinstance(of, KeptCall)
+        reason, gone = why_not_told(of.receipt, row, use, rules.purposes), None
     if reason is not None:
-        raise UseRefused(reason, others_may=True, gone=reason == nothing_to_use(recording))
+        raise UseRefused(reason, others_may=True, gone=reason == gone)
 
 
-def _require_sound(archive: Archive, recording: Recording) -> None:
-    if (gone := nothing_to_use(archive.store.recording(recording.id))) is not None:
-        raise UseRefused(gone, gone=True)
+def _is_in_use(row: Recording) -> bool:
+    """Whether it has sound, or is just getting or losing it."""
+    return row.status in (Status.OPEN, Status.CLOSED, Status.PURGING)
 
 
-def _write(archive: Archive, recording: Recording, use: Access) -> int:
-    return archive.store.add_access(discreet(use, recording))
+def _require_there(archive: Archive, of: Recording | KeptCall) -> None:
+    """Raises UseRefused where a purge, a deletion or a refusal came first."""
+    if isinstance(of, Recording):
+        if (gone := nothing_to_use(archive.store.recording(of.id))) is not None:
+            raise UseRefused(gone, gone=True)
+    elif (now := KeptCall.find(archive.store, of.id)) != of:
+        gone = nothing_to_use(now.recording) if now.recording else None
+        raise UseRefused(gone or "it has changed meanwhile: try again", gone=gone is not None)
+
+
+def _write(archive: Archive, of: Recording | KeptCall, use: Access) -> int:
+    return archive.store.add_access(discreet(use, of) if isinstance(of, Recording) else of.discreet(use))
 
 
 LISTENED = ("export", "play")
