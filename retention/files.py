@@ -19,7 +19,8 @@ the configuration, and names all of this:
     accounts.key          where hosts share accounts: the key that these are under; the same on each
     moving                a folder, while `migrate` moves files
     vault, stamps, edge   folders: sealed keys, time stamps, what Kamailio reads and writes
-    roots, signing        folders: the roots to publish, and the keys that sign what callers get (`roots`)
+    roots, signing        folders: the roots to publish, and the keys that sign what callers get (`roots`,
+                          `signed`)
 
 `retention.moved` is JSON: it says where a database has moved to, when, and until when what is left here
 must go. It is there from the moment in which a move begins; once the move is `done`, no row is written

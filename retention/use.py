@@ -217,6 +217,15 @@ class ExportedCopy(KnownCopy):
         return self.exists is not False
 
 
+WITHOUT_SOUND = "vCon without its sound"
+
+
+def gives_sound(use: Access) -> bool:
+    """Whether by this use somebody had the sound: not by a vCon that has none of it."""
+    what = (use.detail or "").partition(" to ")[0]
+    return (use.action, use.outcome) in (("export", "done"), ("play", "done")) and WITHOUT_SOUND not in what
+
+
 def told_of_export(channel: str, path: Path, of: Recording | Receipt) -> str:
     r"""What the trace of an export says: `caller to "/home/durand/call.wav"`.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ from tests.kept import QUALITY, receipt, recording, remove
 from tests.office import Office, make_office, stereo
 from tests.sealing import make_sealed_office, sealed_call
 
+ROOT = Path(__file__).parent.parent
 LAW = "public task, GDPR article 6(1)(e)"
 GOOD = ("--format", "vcon", "--purpose", "quality", "--by", "Durand")
 CALLER, FIRST, SECOND = "+33612345678", "sip:marie.durand@pbx.example.net", "sip:204@pbx.example.net"
@@ -557,6 +559,25 @@ def test_others_can_check_it_and_whose_key_it_is(office: Office, tmp_path: Path)
         ("dgst", "-sha256", "-verify", "key", "-signature", "signature", "input"),
     ):
         assert subprocess.run(("openssl", *words), cwd=tmp_path, check=True, capture_output=True).stdout
+
+
+@pytest.mark.skipif(which("jq") is None or which("xxd") is None, reason="jq or xxd is not installed")
+def test_what_the_page_says_to_check_it_with_does(office: Office) -> None:
+    page = (ROOT / "docs/en/vcon.md").read_text(encoding="utf-8")
+    script = next(block for block in page.split("```sh\n") if block.startswith("jq ")).partition("```")[0]
+    told = export(office, office.call().id)
+
+    def said() -> list[str]:
+        shell, place = ("sh", "-c", script), office.folder
+        done = subprocess.run(shell, cwd=place, capture_output=True, text=True, check=False)
+        return done.stdout.splitlines()
+
+    file = office.folder / "call.vcon"
+    file.write_bytes(told.content)
+    raw = certificates(told.jws)[1].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+    assert said() == ["Verified OK", "certificate-0.pem: OK", raw]
+    file.write_text(json.dumps(told.jws | {"payload": encoded(b"{}")}))
+    assert "Verified OK" not in said()
 
 
 def test_each_tampering_is_found(office: Office) -> None:

@@ -4,6 +4,7 @@ An operation is a function: it is given a request, a frozen value, asks the rule
 in the trace whether it is done, refused or has failed, and returns a frozen value whose fields are its JSON.
 
     uses       play a recording, or copy it, for a purpose; file the analysis of what was heard
+    vcon       a call as a signed vCon, with or without its sound
     approvals  hold, renew, release; ask another login for that, or for an export; approve, refuse, withdraw
     persons    all that is known of one call; forget calls before their time; find a person's, say that they
                were told of them, forget them

@@ -46,6 +46,7 @@ from retention.use import (
     ACCESS_REQUEST,
     KnownCopy,
     discreet,
+    gives_sound,
     nothing_to_use,
     purposes_of,
     remaining_copies,
@@ -217,9 +218,13 @@ def begin_use(
 
 def _require_role(wanted: UseWanted, user: User) -> None:
     if wanted.purpose != ACCESS_REQUEST and not user.any_purpose:
-        said = N_("purpose {purpose} is not for your role; accepted: {accepted}")
-        told = Reason(said, purpose=repr(wanted.purpose), accepted=ACCESS_REQUEST)
-        raise UseRefused(told, others_may=True)
+        raise UseRefused(role_lacks(wanted.purpose), others_may=True)
+
+
+def role_lacks(purpose: str | None) -> Reason:
+    """What is said to who may use nothing for this purpose."""
+    said = N_("purpose {purpose} is not for your role; accepted: {accepted}")
+    return Reason(said, purpose=repr(purpose), accepted=ACCESS_REQUEST)
 
 
 def _detail(wanted: UseWanted, recording: Recording) -> str:
@@ -304,9 +309,6 @@ def _write(archive: Archive, of: Recording | KeptCall, use: Access) -> int:
     return archive.store.add_access(discreet(use, of) if isinstance(of, Recording) else of.discreet(use))
 
 
-LISTENED = ("export", "play")
-
-
 class NotFiled(RuleError):
     """The note is not filed."""
 
@@ -362,7 +364,7 @@ def why_no_analysis(recording: Recording, uses: Iterable[Access]) -> str | None:
     """Why there is nothing to analyse, in one line; None if there is something."""
     if (reason := nothing_to_use(recording)) is not None:
         return reason
-    if any(use.action in LISTENED and use.outcome == "done" for use in uses):
+    if any(map(gives_sound, uses)):
         return None
     return "nobody has listened to it: an analysis comes after an export or a play"
 

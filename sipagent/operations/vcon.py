@@ -34,17 +34,21 @@ from uuid import UUID
 from retention.archive import Archive
 from retention.erase import KeptCall
 from retention.purge import due
-from retention.records import Json, Note, reference_of, to_text
+from retention.records import Access, Json, Note, reference_of, to_text
 from retention.rows.chain import canonical, is_personal
-from retention.signed import Signer, base64url, signed
+from retention.signed import Signer, base64url, signed, signer_of
 from retention.statistics import BRIDGED
-from retention.use import nothing_to_use
+from retention.texts import Reason
+from retention.use import ACCESS_REQUEST, WITHOUT_SOUND, nothing_to_use, told_of_download
 from sipagent import __version__
+from sipagent.config.load import Config
 from sipagent.config.tables import ServiceTable
-from sipagent.operations.approvals import Rules
+from sipagent.languages.labels import N_
+from sipagent.operations.approvals import Rules, needs_approval, rules_of
+from sipagent.operations.uses import User, UseRefused, role_lacks, using
 
 DRAFT, SYNTAX = "draft-ietf-vcon-vcon-core-04", "0.4.0"
-MEDIA_TYPE = "audio/x-wav"
+VCON_KIND, MEDIA_TYPE = "application/vcon", "audio/x-wav"
 BOTH, SIDES = "both", ("caller", "operator")
 _ANONYMOUS = {"name": "anonymous"}
 _PIECE = 3 << 18  # bytes; three at a time are four letters
@@ -101,7 +105,8 @@ def pieces_of(file: BinaryIO) -> Iterator[bytes]:
 class CallVcon:
     """The vCons of one call as it is kept now: the whole one, and those of one side.
 
-    `wav` opens the sound of `caller`, `operator` or `both`; it is asked only of a call that has any.
+    `wav` opens the sound of `caller`, `operator` or `both`; it is asked only of a call that has any. None:
+    whoever makes it has no key, and the sound is left out.
     """
 
     archive: Archive
@@ -109,7 +114,7 @@ class CallVcon:
     service: ServiceTable
     rules: Rules
     signer: Signer
-    wav: Callable[[str], AbstractContextManager[BinaryIO]]
+    wav: Callable[[str], AbstractContextManager[BinaryIO]] | None
 
     @property
     def sound(self) -> bool:
@@ -117,12 +122,17 @@ class CallVcon:
         row = self.call.recording
         return row is not None and nothing_to_use(row) is None
 
+    @property
+    def _left_out(self) -> bool:
+        """Whether there is sound, and none of it goes in."""
+        return self.sound and self.wav is None
+
     def pieces(self, channel: str) -> Iterator[bytes]:
         """The signed file. Raises what reading the sound raises, StoreError."""
         content, mark = self.content(channel), token_hex(16)
-        if channel != BOTH:
+        if channel != BOTH and not self._left_out:
             content["redacted"]["content_hash"] = sha512_of(self.pieces(BOTH))
-        with self.wav(channel) if self.sound else nullcontext() as file:
+        with self.wav(channel) if self.wav and self.sound else nullcontext() as file:
             if file is not None:
                 more = {"content_hash": sha512_of(pieces_of(file)), "encoding": "base64url", "body": mark}
                 content["dialog"][0] |= more
@@ -135,15 +145,15 @@ class CallVcon:
         basis, gone = self._lawful_basis(channel), self._gone
         told: Json = {
             "vcon": SYNTAX,
-            "uuid": self._uuid(channel),
+            "uuid": self._uuid(channel, whole=not self._left_out),
             "extensions": ["lawful_basis"] if "lawful_basis" in basis["body"] else [],
             "created_at": to_text(self._changed_at),
         }
-        if channel != BOTH:
-            other = next(side for side in SIDES if side != channel)
-            told["redacted"] = {"uuid": self._uuid(BOTH), "type": ", ".join((other, *gone))}
-        elif gone:
-            told["redacted"] = {"type": ", ".join(gone)}
+        less = [side for side in SIDES if channel not in (BOTH, side)]
+        less += ["sound"] if self._left_out else []
+        if less or gone:
+            whole = {"uuid": self._uuid(BOTH, whole=True)} if less else {}
+            told["redacted"] = whole | {"type": ", ".join((*less, *gone))}
         return told | {
             "parties": self._parties(channel),
             "dialog": [self._dialog(channel)],
@@ -196,8 +206,9 @@ class CallVcon:
         times: list[datetime | None] = [self._first(name) for name in ("ended_at", "decided_at", "purged_at")]
         return max(self.call.started_at, *filter(None, times), *(note.at for note in self._notes))
 
-    def _uuid(self, channel: str) -> str:
-        which = {"id": self.call.id, "channel": channel, "chain": self._entries, "version": __version__}
+    def _uuid(self, channel: str, *, whole: bool) -> str:
+        which: Json = {"id": self.call.id, "channel": channel, "whole": whole, "chain": self._entries}
+        which["version"] = __version__
         which["notes"] = [to_text(note.at) for note in self._notes]
         which["rules"] = [*map(str, self.rules.purposes), self.rules.period, *self._law.values()]
         drawn = int.from_bytes(hashlib.sha512(canonical(which).encode()).digest()[:16])
@@ -251,7 +262,7 @@ class CallVcon:
 
     def _file(self, channel: str) -> Json:
         end = "" if channel == BOTH else f"-{channel}"
-        return {"filename": f"{self.call.id}{end}.wav"} if self.sound else {}
+        return {"filename": f"{self.call.id}{end}.wav"} if self.sound and self.wav else {}
 
     def _history(self) -> Iterator[Json]:
         """Who came when, was held, and left."""
@@ -365,3 +376,29 @@ class CallVcon:
             return row.notice.to_json()
         found = map(_NOTICE.fullmatch, (one.what for one in receipt.events) if receipt else ())
         return next((one.groupdict() for one in found if one), None)
+
+
+def give_vcon(
+    archive: Archive, call: KeptCall, channel: str, use: Access, *, config: Config, user: User
+) -> bytes:
+    """The vCon of a call for a login, with its line in the trace: without its sound, for no key is here.
+
+    Raises UseRefused, RootError, StoreError, OSError.
+    """
+    row, places = call.receipt or call.recording, archive.store.places
+    assert row is not None and places is not None
+    rules = rules_of(config, use.at)
+    with using(archive, call, use, rules) as tell:
+        if (lacks := _not_for(use, rules, user)) is not None:
+            raise UseRefused(lacks, others_may=True)
+        made = CallVcon(archive, call, config.service, rules, signer_of(places, use.at.year), None)
+        told = b"".join(made.pieces(channel))
+        what = WITHOUT_SOUND if made.sound else "vCon"
+        tell("done", told_of_download(f"{channel}, {what}", f"{call.id}.vcon", row))
+    return told
+
+
+def _not_for(use: Access, rules: Rules, user: User) -> str | None:
+    if needs_approval(use, rules.grounds):
+        return Reason(N_("a vCon for {purpose} is made by `sipagent export`"), purpose=repr(use.purpose))
+    return None if user.any_purpose or use.purpose == ACCESS_REQUEST else role_lacks(use.purpose)

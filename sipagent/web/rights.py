@@ -115,6 +115,7 @@ ROUTES: Mapping[str, Right] = {
     "POST /requests/package": Right.PERSONS,
     "POST /requests/letter": Right.PERSONS,
     "POST /requests/receipt": Right.PERSONS,
+    "POST /requests/vcon": Right.PERSONS,
     "POST /requests/erase": Right.PERSONS,
     "POST /requests/erased": Right.PERSONS,
     "GET /requests/erased/{token}": Right.PERSONS,
@@ -132,6 +133,7 @@ ROUTES: Mapping[str, Right] = {
     "POST /api/v1/calls/search": Right.LIST,
     "GET /api/v1/calls/{id}": Right.LIST,
     "POST /api/v1/calls/{id}/delete": Right.PERSONS,
+    "POST /api/v1/calls/{id}/vcon": Right.ACCESS_REQUEST,  # for any other purpose: USE
     "GET /api/v1/holds": Right.LIST,
     "GET /api/v1/approvals": Right.LIST,  # of others: APPROVE
     "GET /api/v1/approvals/{number:row}": Right.LIST,  # the same

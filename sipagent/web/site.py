@@ -26,10 +26,11 @@ from sipagent.agent.stored import archive_of, store_of, terms_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
 from sipagent.operations.approvals import pending_approvals
+from sipagent.operations.uses import User
 from sipagent.web.background import Commands, DueLook, FigureCounter, due_of
 from sipagent.web.moment import Looking, Watching
 from sipagent.web.problems import RefusedRequests
-from sipagent.web.rights import Right, Role, rights_of
+from sipagent.web.rights import Right, Role, rights_of, roles_with
 from sipagent.web.sound import Sounds
 
 PAPERS_KEPT = timedelta(hours=1)
@@ -262,3 +263,14 @@ def trace_of(request: Request, action: str) -> Access:
         via = "api" if request.url.path.startswith(API) else "web"
         return Access(at=at, action=action, via=via)
     return Access(at=at, action=action, by=person.name, login=person.name, via=person.via)
+
+
+def user_of(person: Person) -> User:
+    """What they may use."""
+    return User(
+        any_purpose=person.may(Right.USE),
+        may_ask=person.may(Right.ASK),
+        askers=roles_with(Right.ASK),
+        key=person.key,
+        since=person.since,
+    )

@@ -6,7 +6,7 @@ What rules say: test_uses, test_approval, test_operations. Who may: test_every_a
 import json
 import re
 import shlex
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from retention import outbox
 from retention.outbox import EventType, OutboxEvent
 from retention.purge import purge
 from retention.records import Access, Hold, MissingSound, Recording, Status, new_id, reference_of
+from retention.use import gives_sound
 from retention.verify import verify
 from sipagent.web.api.openapi import COOKIE, ENTRIES, document
 from sipagent.web.api.operation import Body, Operation, Query
@@ -456,6 +457,49 @@ def test_a_use_gives_the_stored_bytes(asking: Asking, web_office: Office, listen
     (copy,) = listener.get(f"/recordings/{row.id}").json()["copies"]
     assert (copy["path"], copy["by"], copy["exists"]) == (f"{row.id}-caller.wav", "claire", None)
     assert verify(asking.site.archive).problems == []
+
+
+def test_a_call_is_given_as_a_vcon_without_its_sound(
+    asking: Asking, web_office: Office, listener: Program, officer: Program
+) -> None:
+    """Which gives nobody the sound: that is another use."""
+    row = web_office.call()
+    asking.login(Role.LISTENER, via="api")
+    path = f"/calls/{row.id}/vcon"
+    answer = listener.post(path, {"purpose": "quality", "channel": "caller"})
+    assert (answer.status_code, answer.headers["content-type"]) == (HTTPStatus.OK, "application/vcon")
+    vcon = json.loads(urlsafe_b64decode(answer.json()["payload"] + "==="))
+    (dialog,) = vcon["dialog"]
+    assert (vcon["redacted"]["type"], "body" in dialog, "filename" in dialog) == (
+        "operator, sound",
+        False,
+        False,
+    )
+    whole = web_office.folder / "whole.vcon"
+    words = ("--purpose", "quality", "--by", "D", "--format", "vcon", "--out", whole)
+    assert web_office.run("export", row.id, *words).code == 0
+    payload = json.loads(urlsafe_b64decode(json.loads(whole.read_text())["payload"] + "==="))
+    assert vcon["redacted"]["uuid"] == payload["uuid"] != vcon["uuid"]
+    (use, _shell) = uses(asking, row)
+    assert (use.action, use.outcome, use.login, use.detail) == (
+        *("export", "done", "claire"),
+        f'caller, vCon without its sound to "{row.id}.vcon"',
+    )
+    listener.refused(HTTPStatus.NOT_FOUND, listener.get(f"/recordings/{row.id}/uses/1/sound"))
+    assert not gives_sound(use) and gives_sound(_shell)
+    assert "is not listed" in listener.refused(HTTPStatus.FORBIDDEN, listener.post(path, {"purpose": "fun"}))
+    held = replace(row, hold=HOLD | {"by": "A", "approved_by": "B"})
+    asking.site.store.update_recording(held)
+    court = listener.refused(HTTPStatus.FORBIDDEN, listener.post(path, {"purpose": "criminal"}))
+    assert "is made by `sipagent export`" in court
+    asking.login(Role.OFFICER, via="api")
+    assert "not for your role" in officer.refused(
+        HTTPStatus.FORBIDDEN, officer.post(path, {"purpose": "quality"})
+    )
+    assert (
+        officer.post(path, {"purpose": "access_request", "reference": "2026-118"}).status_code
+        == HTTPStatus.OK
+    )
 
 
 def test_without_a_listed_purpose_no_key_and_no_bytes(

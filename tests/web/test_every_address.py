@@ -42,6 +42,7 @@ BODIES: dict[str, Any] = {  # what each takes
     "POST /recordings/{id}/release": {"reason": "closed"},
     "POST /calls/search": {},
     "POST /calls/{id}/delete": {"reason": "request 2026-118"},
+    "POST /calls/{id}/vcon": {},
     "POST /approvals/{number}/approve": {},
     "POST /approvals/{number}/refuse": {"reason": "no ground"},
     "POST /approvals/{number}/withdraw": {},

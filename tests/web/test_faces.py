@@ -77,6 +77,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 PROGRAMS: Mapping[str, tuple[str, dict[str, Any] | None]] = {
     "calls.show": ("/recordings/ID", None),
     "calls.delete_call": ("/calls/ID/delete", {"reason": "x"}),
+    "calls.give_vcon": ("/calls/ID/vcon", {"purpose": "quality"}),
     "uses.begin_use": ("/recordings/ID/uses", {"purpose": "quality"}),
     "uses.attempt_note": ("/recordings/ID/notes", {"text": "Calm."}),
     "uses.ask_approval": ("/recordings/ID/hold", HOLD),
@@ -91,6 +92,10 @@ FORMS: Mapping[str, tuple[str, dict[str, str]]] = {
     "recording.delete_call": ("/recordings/ID/delete", {"reason": "x", "agreed": "1"}),
     "holds.decide": ("/holds/7/approve", {}),
     "persons.delete_calls": ("/requests/erased", {"caller": "0612345678", "id": "ID", "reason": "x"}),
+    "persons.give_vcon": (
+        "/requests/vcon",
+        {"caller": "0612345678", "of": "ID", "request": "1", "channel": "both"},
+    ),
     "persons.answer_person": (
         "/requests/package",
         {"caller": "0612345678", "id": "ID", "request": "1", "channel": "both", "names": "no"},

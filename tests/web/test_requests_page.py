@@ -111,6 +111,28 @@ def test_a_caller_gets_a_receipt_from_the_day_after(officer: Asking, web_office:
     assert "no call is ticked" in told(post(officer, "/receipt", of=other.id)), "of another person"
 
 
+def test_a_person_gets_a_vcon_of_a_call(officer: Asking, web_office: Office) -> None:
+    call, other = web_office.call(), web_office.call(caller=OTHER)
+    answer = post(officer, "/vcon", of=call.id, request="2026-118", channel="caller")
+    assert (answer.status_code, answer.headers["content-type"]) == (HTTPStatus.OK, "application/vcon")
+    assert answer.headers["content-disposition"] == f'attachment; filename="{call.id}.vcon"'
+    assert json.loads(answer.content)["signatures"]
+    last = web_office.archive.store.accesses(call.id)[-1]
+    assert (last.action, last.purpose, last.reference, last.via) == (
+        "export",
+        "access_request",
+        "2026-118",
+        "web",
+    )
+    assert last.detail == f'caller, vCon without its sound to "{call.id}.vcon"'
+    for fields, said in (
+        ({"of": other.id, "request": "1", "channel": "both"}, "no call is ticked"),
+        ({"of": call.id, "channel": "both"}, "Reference of the request"),
+        ({"of": call.id, "request": "1"}, "Whose voice"),
+    ):
+        assert said in told(post(officer, "/vcon", **fields))
+
+
 def test_a_number_never_stands_in_an_address(officer: Asking, web_office: Office) -> None:
     call = web_office.call()
     text = officer.client.get("/requests").text + post(officer).text

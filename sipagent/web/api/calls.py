@@ -12,19 +12,24 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.erase import Deletion
+from retention.erase import Deletion, KeptCall
 from retention.records import Receipt, Recording
 from retention.statistics import DECISIONS, OUTCOMES
 from sipagent.operations.persons import Shown, ShownRecording, delete_call, show
 from sipagent.operations.statistics import PeriodFigures, PeriodFiguresByOperator, figures_of
 from sipagent.operations.today import PlannedSpecial, SpecialWanted, end_special, planned, set_special
+from sipagent.operations.vcon import VCON_KIND, give_vcon
 from sipagent.web.api.operation import (
+    FRESH,
     NEXT,
     Answer,
     Body,
+    Channel,
     Filtered,
     Line,
+    Purpose,
     Query,
+    Reference,
     Search,
     Since,
     Turned,
@@ -43,7 +48,7 @@ from sipagent.web.moment import Wall, look_for_wall
 from sipagent.web.pages.calls import events
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
-from sipagent.web.site import site_of, trace_of
+from sipagent.web.site import site_of, someone, trace_of, user_of
 
 
 def recordings(request: Request, query: Filtered) -> Response:
@@ -116,6 +121,24 @@ def delete(request: Request, body: DeletionReason) -> Response:
     return given(delete_call(site.archive, id_meant(request), trace, site.clock).to_json())
 
 
+class NewVcon(Body):
+    """What a vCon is for, and whose side it tells."""
+
+    purpose: Purpose = None
+    reference: Reference = None
+    channel: Channel = "both"
+
+
+def vcon(request: Request, body: NewVcon) -> Response:
+    """As `export --format vcon` but for the sound: no key is here."""
+    site, trace, id = site_of(request), trace_of(request, "export"), id_meant(request)
+    use = replace(trace, purpose=body.purpose, reference=body.reference or None)
+    call, user = KeptCall.find(site.store, id), user_of(someone(request))
+    told = give_vcon(site.archive, call, body.channel, use, config=site.config, user=user)
+    return Response(told, headers=FRESH, media_type=VCON_KIND)
+
+
+_VCON = "As `export --format vcon`, the sound left out."
 _AS_CALLS = "As `calls --json`."
 
 
@@ -219,6 +242,9 @@ ENTRIES = (
     ),
     get("/calls/{id}", call, "All that is known of one, recorded or not", Shown, "As `show --json`."),
     post("/calls/{id}/delete", delete, "Forget a call before its time", Deletion, "As `delete --json`."),
+    post(
+        "/calls/{id}/vcon", vcon, "A call as a signed vCon, without its sound", None, _VCON, media=VCON_KIND
+    ),
     get("/today", today, "What is different today", list[PlannedSpecial], _AS_TODAY),
     post("/today", today_set, "Close, or have callers hear a message", list[PlannedSpecial], _AS_TODAY),
     post("/today/{number:row}/remove", today_removed, "Take one back", list[PlannedSpecial], _AS_TODAY),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 from urllib.parse import quote, urlencode
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -28,6 +28,7 @@ from retention.records import Receipt, Recording, Status, is_id
 from retention.rows.rows import UnknownId, ids_meant
 from retention.rows.selection import Selection
 from retention.texts import Reason
+from retention.use import ACCESS_REQUEST
 from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
 from sipagent.operations.parsing import selection
@@ -43,7 +44,7 @@ _MOST_WRONG = 20  # things that are wrong, each in a line
 _IDS_LISTED = 10
 _LONGEST_ID = 64
 _JSON_KIND = "application/json"
-_FRESH = {"Cache-Control": "no-store"}
+FRESH = {"Cache-Control": "no-store"}
 
 Model = TypeVar("Model", bound=BaseModel)
 Row = TypeVar("Row")
@@ -83,6 +84,14 @@ Line = Annotated[
 
 Typed = Annotated[str, Field(max_length=WORDS)]
 """A text that a rule checks, and refuses with a line in the trace."""
+
+
+Purpose = Annotated[
+    Typed | None,
+    Field(description=f"One of retention.purposes, {ACCESS_REQUEST}, or the ground of its hold."),
+]
+Reference = Annotated[Typed | None, Field(description="Of the request or the file that asks for it.")]
+Channel = Annotated[Literal["both", "caller", "operator"], Field(description="Which side.")]
 
 
 def query_of(request: Request, model: type[Model]) -> Model:
@@ -238,7 +247,7 @@ def given(
 ) -> Response:
     """The very bytes that `--json` prints."""
     text = json.dumps(value, indent=2) + "\n"
-    return Response(text, int(status), {**_FRESH, **(headers or {})}, _JSON_KIND)
+    return Response(text, int(status), {**FRESH, **(headers or {})}, _JSON_KIND)
 
 
 def given_one_by_one(values: Iterable[Any]) -> Response:
@@ -251,7 +260,7 @@ def given_one_by_one(values: Iterable[Any]) -> Response:
             before = ",\n  "
         yield "[]\n" if before.startswith("[") else "\n]\n"
 
-    return StreamingResponse(pieces(), headers=_FRESH, media_type=_JSON_KIND)
+    return StreamingResponse(pieces(), headers=FRESH, media_type=_JSON_KIND)
 
 
 def page(

@@ -20,22 +20,24 @@ from starlette.responses import Response
 from retention.records import Access, Approval, Asked, HoldTerms, terms
 from retention.rows.rows import UnknownId
 from retention.texts import Reason
-from retention.use import ACCESS_REQUEST
+from retention.use import ACCESS_REQUEST, gives_sound
 from sipagent.languages.labels import N_
 from sipagent.operations.approvals import HeldRecording, ask_approval, decide, held, may_see, rules_of
 from sipagent.operations.parsing import NOTE_LIMIT, note_text
-from sipagent.operations.uses import BegunUse, FiledAnalysis, User, UseWanted, attempt_note, begin_use
+from sipagent.operations.uses import BegunUse, FiledAnalysis, UseWanted, attempt_note, begin_use
 from sipagent.web.api.operation import (
     NEXT,
     VERSION,
     Act,
     Answer,
     Body,
+    Channel,
     Line,
     Numbered,
     Operation,
+    Purpose,
     Query,
-    Typed,
+    Reference,
     get,
     given,
     page,
@@ -43,8 +45,8 @@ from sipagent.web.api.operation import (
     recording_meant,
 )
 from sipagent.web.problems import Problem
-from sipagent.web.rights import Right, roles_with
-from sipagent.web.site import Person, Site, site_of, someone, trace_of
+from sipagent.web.rights import Right
+from sipagent.web.site import Person, Site, site_of, someone, trace_of, user_of
 from sipagent.web.sound import SOUND_KIND, sent
 
 GOOD_FOR = timedelta(hours=12)
@@ -60,15 +62,10 @@ _SECONDS = {"ge": 0, "le": 1e7, "allow_inf_nan": False}
 class NewUse(Body):
     """What a recording is used for, and how."""
 
-    purpose: Annotated[
-        Typed | None,
-        Field(description=f"One of retention.purposes, {ACCESS_REQUEST}, or the ground of its hold."),
-    ] = None
-    reference: Annotated[Typed | None, Field(description="Of the request or the file that asks for it.")] = (
-        None
-    )
+    purpose: Purpose = None
+    reference: Reference = None
     action: Literal["play", "export"] = "play"
-    channel: Annotated[Literal["both", "caller", "operator"], Field(description="Which side.")] = "both"
+    channel: Channel = "both"
     file: Annotated[
         Line | None,
         Field(pattern="^[^/]+$", description="How a copy is named: its name goes into the trace."),
@@ -95,17 +92,10 @@ class Use(BegunUse):
 def use(request: Request, body: NewUse) -> Response:
     """201 with what is needed to hear it; 202 with what somebody else has to approve first."""
     site, person, trace = site_of(request), someone(request), trace_of(request, body.action)
-    user = User(
-        any_purpose=person.may(Right.USE),
-        may_ask=person.may(Right.ASK),
-        askers=roles_with(Right.ASK),
-        key=person.key,
-        since=person.since,
-    )
     begun = begin_use(
         *(site.archive, recording_meant(request), UseWanted(**body.model_dump()), trace),
         rules=rules_of(site.config, trace.at),
-        user=user,
+        user=user_of(person),
         sound_problem=site.sounds.obstacle,
     )
     if isinstance(begun, Approval):
@@ -132,8 +122,7 @@ def _is_own(begun: Access, id: str, site: Site, person: Person) -> bool:
     """Whether this is a use of theirs that still counts, for what they may still do."""
     return (
         begun.recording_id == id
-        and begun.action in ("play", "export")
-        and begun.outcome == "done"
+        and gives_sound(begun)
         and (begun.login, begun.via) == (person.name, person.via)
         and person.since <= begun.at <= site.clock() < begun.at + GOOD_FOR
         and (begun.purpose == ACCESS_REQUEST or person.may(Right.USE))

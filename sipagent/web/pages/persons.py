@@ -45,13 +45,14 @@ from sipagent.operations.persons import (
     delete_calls,
     show,
 )
+from sipagent.operations.vcon import VCON_KIND, give_vcon
 from sipagent.operations.verify import give_receipt
 from sipagent.text import language_of_papers, template
 from sipagent.text.papers import StatisticsWords, certificate
 from sipagent.web.guard import Entry, Form, WrongField, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
-from sipagent.web.site import Papers, Site, site_of, someone, trace_of
+from sipagent.web.site import Papers, Site, site_of, someone, trace_of, user_of
 from sipagent.web.templating import day_shown, label, render, user, written
 
 
@@ -449,6 +450,21 @@ def receipt(request: Request) -> Response:
     return JSONResponse(made.to_json(), headers=headers)
 
 
+def vcon(request: Request) -> Response:
+    """One call as a vCon, for this request: a file; its sound is in the package."""
+    form, site = form_of(request), site_of(request)
+    calls = [call for call in _found(request, form) if call.id == form.get("of")]
+    if not calls:
+        raise WrongField(Reason(N_("no call is ticked; accepted: at least one")))
+    reference = form.line("request", _("Reference of the request"))
+    channel = _one_of(form, "channel", CHANNELS, _("Whose voice"))
+    trace = replace(trace_of(request, "export"), purpose=ACCESS_REQUEST, reference=reference)
+    person = user_of(someone(request))
+    told = give_vcon(site.archive, calls[0], channel, trace, config=site.config, user=person)
+    headers = {"Content-Disposition": f'attachment; filename="{calls[0].id}.vcon"'}
+    return Response(told, headers=headers, media_type=VCON_KIND)
+
+
 def erase_page(request: Request) -> Response:
     """What would go, and what stays: to be confirmed."""
     form = form_of(request)
@@ -580,6 +596,7 @@ ENTRIES = (
     Entry("POST /requests/package", package, _again),
     Entry("POST /requests/letter", letter_page, _again),
     Entry("POST /requests/receipt", receipt, _again),
+    Entry("POST /requests/vcon", vcon, _again),
     Entry("POST /requests/erase", erase_page, _again),
     Entry("POST /requests/erased", erase, _again),
     Entry("GET /requests/erased/{token}", erased_page),
