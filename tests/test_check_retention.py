@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retention import stamps
+from retention import outbox, stamps
 from retention.archive import Archive
 from retention.clock import ClockReading, look, suspended
 from retention.records import Access, due_date
@@ -70,6 +70,18 @@ def test_a_day_beyond_its_date_is_an_error_by_the_period_as_it_is_now(
     shorter = read(with_keys("retention", 'period = "1 month"', SMALL), config.file)
     said = said.replace("2027-05-24", "2026-12-24")
     assert found(shorter, due_date(START, "1 month") + DAY)["purge"] == ("error", f"1 {said}")
+
+
+def test_events_that_wait_for_long_or_were_given_up_are_told_of(config: Config, archive: Archive) -> None:
+    outbox.collect(archive.store, START)
+    keep(archive, recording())
+    first, *_ = outbox.due(archive.store, START, 9)
+    assert "events" not in found(config, START + timedelta(hours=1))
+    late = "2 wait, the first since 2026-11-24 22:20 UTC: see `sipagent events`"
+    assert found(config, START + timedelta(hours=2))["events"] == ("warning", late)
+    outbox.failed(archive.store, first.id, START, "gone", None)
+    given_up = "1 were given up: see `sipagent events --failed`"
+    assert found(config, START)["events"] == ("error", given_up)
 
 
 def test_what_is_held_is_not_overdue_but_its_review_may_be(config: Config, archive: Archive) -> None:

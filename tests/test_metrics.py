@@ -414,10 +414,17 @@ def test_status_says_how_the_agent_is(office: Office, service: Service) -> None:
             **{"calls": 1, "calls_limit": 1, "registered": None, "board_shared": True, "object_store_up": 0},
             **{name: 0 for name in ("recordings", "held", "overdue", "unerased", "purge_suspended")},
             **{"uploads_waiting_bytes": 64_000, "uploads_behind_s": 7, "removals_pending": 2},
+            **{"events_waiting": 9, "events_behind_s": 70, "events_given_up": 10},
         }
         == said
     )
-    for text in ("1 of", "shared by all hosts", "64.0 kB, the first for", "does not answer"):
+    for text in (
+        "1 of",
+        "shared by all hosts",
+        "64.0 kB, the first for",
+        "does not answer",
+        "9, the first for 70 s",
+    ):
         assert text in shown
     service.metrics.board = cast(Any, SimpleNamespace(shared=False, losses=3))
     said, shown = status(office, service)

@@ -16,14 +16,16 @@ from retention import outbox
 from retention.archive import Archive
 from retention.holds import place, release
 from retention.outbox import EventType, NotFailed, OutboxEvent
+from retention.purge import purge
 from retention.records import Access, Event, Hold, Receipt, Record, Recording, Status, field_types
 from retention.rows.rows import Rows, UnknownId
 from retention.sqlite import Store
+from retention.verify import what_is_left
 from tests import tiers
-from tests.both import BOTH, opened, raw
+from tests.both import BOTH, by_hand, opened, raw
 from tests.crashing import deaths
 from tests.each import each
-from tests.kept import CALLER, OPERATOR, archive, keep, receipt, recording, remove
+from tests.kept import CALLER, OPERATOR, TERMS, archive, keep, receipt, recording, remove
 from tests.two_hosts import World, call
 
 DATABASES = BOTH
@@ -31,6 +33,7 @@ NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 HOLD = Hold(ground="criminal", reference="PV 7", review="2027-01-31", by="Xaver Exact", approved_by="Yvonne")
 WHO = Access(at=NOW, action="hold", by="Xaver Exact")
+REASON = "{}: should have been recorded, and was not: no_key"
 Told = tuple[str, str | None]
 
 
@@ -199,6 +202,25 @@ def test_no_field_of_a_person_is_sent_unless_it_is_asked_for(kept: Archive) -> N
     assert [one for one in PERSONAL if one not in text] == []
 
 
+def test_what_was_forgotten_meanwhile_is_not_sent(kept: Archive) -> None:
+    row = keep(kept, recording())
+    outbox.tell_alert(kept.store, REASON.format(row.id), None, NOW, NOW)
+    outbox.collect(kept.store, NOW)
+    assert REASON.format(row.id) in json.dumps(bodies(kept, outbox.events(kept.store)))
+    purge(kept, NOW + timedelta(days=400), TERMS, at=NOW)
+    outbox.tell_alert(kept.store, REASON.format(row.id), row.id, NOW, NOW)
+    outbox.collect(kept.store, NOW)
+    events = outbox.events(kept.store)
+    text = json.dumps(bodies(kept, events, personal=True))
+    assert [one for one in (CALLER, OPERATOR, "a84b4c", "no_key") if one in text] == []
+    assert {one.type for one in events} >= {EventType.ALERT, EventType.RECORDING_PURGED}
+    assert not [*what_is_left(kept, NOW)]
+    by_hand(kept.store, "UPDATE outbox SET reason = 'x' WHERE type = 'alert'")
+    assert [one.where for one in what_is_left(kept, NOW)] == [
+        f"event {one.id}" for one in events[::-1] if one.type is EventType.ALERT
+    ]
+
+
 def test_of_a_call_that_is_in_no_row_its_id_is_sent(kept: Archive) -> None:
     event = OutboxEvent(id="evt_1", type=EventType.CALL_ENDED, at=NOW, call=recording().id, since=NOW)
     (sent,) = bodies(kept, [event], personal=True)
@@ -207,6 +229,16 @@ def test_of_a_call_that_is_in_no_row_its_id_is_sent(kept: Archive) -> None:
         "timestamp": "2026-11-25T06:00:00.000Z",
         "data": {"id": event.call, "reference": str(event.call)[-6:]},
     }
+
+
+@pytest.mark.in_sqlite
+def test_an_alert_has_no_number_and_no_address(kept: Archive) -> None:
+    said = f"leg of {CALLER} at sip:marie@pbx.example:5060 of 0612345678 failed in {recording().id}: 500"
+    outbox.tell_alert(kept.store, said, None, NOW, NOW)
+    (alert,) = outbox.due(kept.store, NOW, 9)
+    assert alert.reason == f"leg of … at … of … failed in {alert.call}: 500"
+    outbox.delivered(kept.store, alert.id, NOW)
+    assert outbox.find(kept.store, alert.id).reason is None
 
 
 # --- kills ---

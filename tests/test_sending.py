@@ -284,7 +284,7 @@ def test_one_that_takes_nothing_for_minutes_is_told_of_once(
     (429, "86400", 3600), (503, format_datetime(NOW + timedelta(days=9)), 3600),
     (503, format_datetime(NOW - timedelta(days=9)), 0), (429, "-5", 0), (429, "soon", 0), (500, "120", 0),
     (503, "Tue, 01 Dec 2026 10:00:00", 0), (503, None, 0),
-])  # fmt: skip
+], ids=range(10))  # fmt: skip
 def test_a_receiver_may_ask_for_a_while_and_not_for_ever(
     status: int, header: str | None, seconds: float
 ) -> None:

@@ -17,6 +17,7 @@ from retention.clock import ClockReading, read_clock, suspended
 from retention.erase import stuck
 from retention.files import Moved, Places, read_moved
 from retention.holds import reviews_overdue
+from retention.outbox import waiting
 from retention.purge import OVERDUE, ahead_of, due, plan
 from retention.records import RecordError
 from retention.reserve import lasting_problems
@@ -34,6 +35,7 @@ from sipagent.enrol.script import LANGUAGES, ScriptError, default_phrases, scrip
 from sipagent.service.purging import RESUMES
 
 NOT_RECORDED = timedelta(days=7)
+EVENTS_LATE = timedelta(hours=1)
 STAMP_LATE = timedelta(days=1)  # the agent stamps every hour
 
 
@@ -208,6 +210,7 @@ def retention_findings(
         with store_of(config) as store:
             yield _purge(config, store, now, read_clock)
             yield from _keys(store)
+            yield from _events(store, now)
             yield _reserves(config.places)
             yield _erasures(archive_of(config, store))
             yield _not_recorded(store, now)
@@ -244,6 +247,16 @@ def _keys(store: Rows) -> Iterator[Finding]:
         yield error(
             "purge", "{0} keys of what was forgotten are still in the vault: see `sipagent purge`", left
         )
+
+
+def _events(store: Rows, now: datetime) -> Iterator[Finding]:
+    """Silent where none fails, as always where none is told."""
+    seen = waiting(store)
+    if seen.failed:
+        yield error("events", "{0} were given up: see `sipagent events --failed`", seen.failed)
+    elif seen.since is not None and now - seen.since > EVENTS_LATE:
+        said = "{0} wait, the first since {1}: see `sipagent events`"
+        yield warning("events", said, seen.waiting, f"{seen.since:%Y-%m-%d %H:%M} UTC")
 
 
 def _erasures(archive: Archive) -> Finding:

@@ -120,6 +120,9 @@ class AgentStatus(Record):
     uploads_waiting_bytes: int | None
     uploads_behind_s: int | None
     removals_pending: int | None
+    events_waiting: int | None
+    events_behind_s: int | None
+    events_given_up: int | None
 
 
 _FIGURES = {  # what each is called for Prometheus, where that is another name
@@ -134,6 +137,7 @@ _FIGURES = {  # what each is called for Prometheus, where that is another name
     "journal_rows": "journal_rows_waiting",
     "journal_lag_s": "journal_lag_seconds",
     "uploads_behind_s": "uploads_behind_seconds",
+    "events_behind_s": "events_behind_seconds",
 }
 
 
@@ -183,6 +187,10 @@ def _fields(status: AgentStatus, work: Workplace) -> Iterator[tuple[str, str | N
         yield _("object store"), answers[status.object_store_up]
         yield _("to go up"), said.format(size=waiting, seconds=status.uploads_behind_s)
         yield _("to be removed there"), _count(status.removals_pending)
+    if status.events_waiting is not None:
+        said = _("{n}, the first for {seconds} s")
+        yield _("events waiting"), said.format(n=status.events_waiting, seconds=status.events_behind_s)
+        yield _("events given up"), _count(status.events_given_up)
 
 
 def _count(count: int | None) -> str | None:

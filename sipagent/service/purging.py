@@ -23,7 +23,6 @@ from media.hearing.embedding import HeadError
 from retention.clock import ClockReading, look, read_clock, suspended
 from retention.holds import reviews_overdue
 from retention.marks import ArchiveError
-from retention.outbox import tell_overdue
 from retention.purge import PurgeReport, ahead_of, erase_pending, overdue, purge
 from retention.roots import RootError, make_root, stamp_roots
 from retention.rows.rows import Rows, StoreError, TryAgain
@@ -181,7 +180,6 @@ class Purging:
             self._alert(f"recordings that should have gone more than a day ago: {late}")
         if early := ahead_of(store, now):
             self._alert(f"recordings that began after now, by a wrong clock, and will stay too long: {early}")
-        tell_overdue(store, now.astimezone(zone).date(), now)
         if late := reviews_overdue(store, now.astimezone(zone).date()):
             self._alert(f"holds whose review is overdue: {late}; see `sipagent holds`")
 
