@@ -63,6 +63,13 @@ class Removal(Record):
     copies: tuple[KnownCopy, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class CallCopy(KnownCopy):
+    """A copy of a call that has no recording, and whose receipt forgets its person; it may still exist."""
+
+    id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stay(Record):
     """One recording that has expired and stays, and why."""
@@ -81,6 +88,7 @@ class PurgeReport:
     held: tuple[Stay, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()  # id or file, what went wrong; the next purge tries again
     receipts: int = 0  # that lost their personal fields
+    copies: tuple[CallCopy, ...] = ()  # of these, where no removal tells of them
     notes: int = 0  # analyses that lost their text
     uses: int = 0  # lines in the trace of uses, and of what was asked for, that lost their names
     unlinked: tuple[Orphan, ...] = ()  # files that must not be there
@@ -138,11 +146,13 @@ def preview(archive: Archive, now: datetime, terms: Terms) -> PurgeReport:
     removed, held = _planned(archive, now, terms, failed)
     found = orphans(archive)
     forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
+    old = [*batches(_old_receipts(store, now, terms, failed), PAGE)]
     return PurgeReport(
         removed=tuple(gone for some in batches(removed, BATCH) for gone in _with_copies(store, some)),
         erased=tuple(erased),
         held=held,
-        receipts=sum(1 for _ in _old_receipts(store, now, terms, failed)),
+        receipts=sum(map(len, old)),
+        copies=tuple(copy for some in old for copy in _copies_of_calls(store, some)),
         failed=tuple(failed),
         notes=store.count_expired_notes(now, analysed),
         uses=store.count_old_accesses(analysed) + store.count_old_approvals(analysed),
@@ -185,7 +195,7 @@ def purge(
         held += _held_meanwhile(archive, [there[id] for id in batch.left])
         done += len(batch.asked)
         progress(done, len(planned))
-    receipts = _forget_callers(store, now, terms, over, failed)
+    receipts, copies = _forget_callers(store, now, terms, over, failed)
     tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
     try:
         agree(archive)  # at the end: what was held by mistake stays until the next purge
@@ -200,6 +210,7 @@ def purge(
         held=tuple(held),
         failed=(*failed, *stuck),
         receipts=receipts,
+        copies=tuple(copies),
         notes=notes,
         uses=uses,
         unlinked=tidied,
@@ -296,17 +307,25 @@ def _forgotten_at(receipt: Receipt, period: str) -> datetime:
 
 def _forget_callers(
     store: Rows, now: datetime, terms: Terms, over: Callable[[], bool], failed: list[tuple[str, str]]
-) -> int:
-    """Empty in old receipts what leads to a person; how many receipts."""
-    count = 0
+) -> tuple[int, list[CallCopy]]:
+    """Empty in old receipts what leads to a person: how many receipts, and the copies that remain."""
+    count, copies = 0, list[CallCopy]()
     for receipts in breathing(_old_receipts(store, now, terms, failed), over):
         with store.write():
             there = store.some_receipts([receipt.id for receipt in receipts]).values()
             # another purge may have done it
             personal = [one.anonymous() for one in there if is_personal("receipt", one.to_json())]
             store.keep_many(personal, (), ())
-            count += len(personal)
-    return count
+        count += len(personal)
+        copies += _copies_of_calls(store, personal)
+    return count, copies
+
+
+def _copies_of_calls(store: Rows, receipts: Sequence[Receipt]) -> Iterator[CallCopy]:
+    """Of those without a recording; a recording that is removed tells of its own."""
+    found = copies_of(store, [one.id for one in receipts if one.recording_id is None])
+    for id, copies in found.items():
+        yield from (CallCopy.of(copy, id=id) for copy in copies if copy.may_remain)
 
 
 def _forget_keys(store: Rows, over: Callable[[], bool], failed: list[tuple[str, str]]) -> None:

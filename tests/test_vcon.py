@@ -665,6 +665,19 @@ def test_what_is_forgotten_while_it_is_copied_leaves_no_copy(
     assert not out.exists() and office.archive.store.accesses(id)[-1].outcome == "refused"
 
 
+def test_a_copy_of_a_refusal_that_remains_is_told_when_its_receipt_forgets(office: Office) -> None:
+    """There is no recording whose removal would tell of it."""
+    id = unrecorded(office, **BY_KEY)
+    remains, gone = (export(office, id, channel).file for channel in ("both", "caller"))
+    gone.unlink()
+    _change(office, id, expires_at=datetime.now(UTC))
+    for words in (("--dry-run",), ()):
+        told = json.loads(office.run("purge", *words, "--json").out)
+        assert [(copy["id"], copy["path"]) for copy in told["copies"]] == [(id, str(remains))]
+        assert told["receipts"] == 1 and told["purged"] == []
+    assert office.archive.store.receipt(id).caller is None and str(remains) in office.run("show", id).out
+
+
 def test_a_sealed_one_goes_with_its_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], signing: Path
 ) -> None:

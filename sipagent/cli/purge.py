@@ -141,6 +141,7 @@ def _show(work: Workplace, done: Purged, screen: Console) -> None:
     ]
     _show_rows(title, done.held, stays, screen)
     copies = [(gone.id, copy) for gone in done.purged for copy in gone.copies]
+    copies += [(call.id, KnownCopy.of(call)) for call in done.copies]
     places: list[Column[tuple[str, KnownCopy]]] = [
         Column("id", lambda one: one[0]),
         Column("exported", lambda one: full(work.local(one[1].at))),

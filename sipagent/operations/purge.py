@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from retention.archive import Archive
 from retention.clock import ClockReading, look, resume, suspended
 from retention.files import Places, kept_free
-from retention.purge import Removal, Stay, Terms, erase_pending, preview, purge
+from retention.purge import CallCopy, Removal, Stay, Terms, erase_pending, preview, purge
 from retention.records import Access, Record, RuleError
 from retention.reserve import ReserveError, left_behind, take_in
 from retention.rows.rows import Rows
@@ -93,6 +93,7 @@ class Purged(Record):
     held: tuple[Stay, ...]
     failed: tuple[NotRemoved, ...]
     receipts: int
+    copies: tuple[CallCopy, ...]
     notes: int
     uses: int
     unlinked: tuple[StrayFile, ...]

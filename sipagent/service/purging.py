@@ -214,6 +214,8 @@ def tell(report: PurgeReport) -> None:
         log.info("purged", id=removal.id, why=removal.why)
         for copy in removal.copies:
             log.warning("copy_remains", id=removal.id, path=copy.path)
+    for call in report.copies:
+        log.warning("copy_remains", id=call.id, path=call.path)
     if report.receipts or report.notes or report.uses:
         log.info("forgotten", receipts=report.receipts, notes=report.notes, uses=report.uses)
     for id, reason in report.failed:
