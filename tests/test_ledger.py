@@ -58,6 +58,9 @@ def test_a_new_chain_begins_with_a_segment_and_each_row_has_its_entry(store: Row
     assert (entry.seq, entry.kind, entry.subject, entry.was) == (2, "recording", row.id, 0)
     assert entry.at.startswith("2026-11-24T22:20:0") and entry.at.endswith(".123Z")  # by the store's clock
     assert entry.public == public_text("recording", row.to_json())
+    assert store.entries_of(row.id) == {"recording": entry} and store.entries_of("x") == {}
+    store.add_receipt(receipt(row))
+    assert store.entries_of(row.id) == {"recording": entry, "receipt": last(store)}
     assert entry.personal == commitment("recording", row.to_json(), str(kept["salt"]))
     assert entry.follows(first.hash) and kept["chain_seq"] == entry.seq
 
