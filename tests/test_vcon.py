@@ -324,6 +324,13 @@ def purged(office: Office) -> str:
     return row.id
 
 
+def lost(office: Office) -> str:
+    """Its agent died in the call, and what was there is kept; the phone's address is none of SIP."""
+    row = office.call(caller=CALLER, operator="marie durand", incomplete=True)
+    _change(office, row.id, outcome="failed", connected_at=None, operator="marie durand")
+    return row.id
+
+
 GONE = ("call_id", "caller", "operator", "operators", "keyword", "events")
 
 
@@ -338,6 +345,7 @@ KINDS: dict[str, tuple[Kind, str, str]] = {  # its dialog, what is gone of it
     "recorded": (recorded, "recording", ""),
     "recorded, no number": (partial(recorded, caller=None), "recording", ""),
     "held": (held, "recording", ""),
+    "lost": (lost, "recording", ""),
     "refused by key": (partial(unrecorded, **BY_KEY), "recording", "sound"),
     "refused by voice": (partial(unrecorded, **BY_VOICE), "recording", "sound"),
     "not allowed": (partial(unrecorded, decision="not_allowed", decided_by="sampling"), "recording", "sound"),
@@ -743,4 +751,4 @@ def test_the_library_vcon_reads_and_verifies_it(office: Office) -> None:
     ):
         assert valid == [True, []] and verified, (kind, valid)
         assert extensions["lawful_basis"]["is_valid"] and extensions["lawful_basis"]["errors"] == []
-        assert granted == (kind in ("recorded", "held", "purged"))
+        assert granted == (kind in ("recorded", "held", "lost", "purged"))

@@ -52,7 +52,7 @@ VCON_KIND, MEDIA_TYPE = "application/vcon", "audio/x-wav"
 BOTH, SIDES = "both", ("caller", "operator")
 _ANONYMOUS = {"name": "anonymous"}
 _PIECE = 3 << 18  # bytes; three at a time are four letters
-_NUMBER = re.compile(r"\+?[0-9*#]+")
+_NUMBER, _SIP = re.compile(r"\+?[0-9*#]+"), re.compile("sips?:")
 _NOTICE = re.compile(r"notice: (?P<file>.+), sha256 (?P<sha256>[0-9a-f]{64})")
 _TALKED = ("connected", "transferred")
 _WHY_INCOMPLETE = {"abandoned": "hung-up", "closed": "no-answer", "unavailable": "no-answer"}
@@ -187,7 +187,9 @@ class CallVcon:
     def _talked(self) -> bool:
         """Whether an operator talked with the caller."""
         receipt = self.call.receipt
-        return receipt is None or receipt.connected_at is not None or receipt.outcome in _TALKED
+        if receipt is None or self.call.recording is not None:  # which begins with the conversation
+            return True
+        return receipt.connected_at is not None or receipt.outcome in _TALKED
 
     @property
     def _nameless(self) -> bool:
@@ -230,7 +232,7 @@ class CallVcon:
             person = {"tel" if _NUMBER.fullmatch(caller) else "name": caller}
             person |= {"validation": identity.state if identity else "none"}
         seen = self._operators if channel != "caller" else [""] * len(self._operators)
-        operators = [{"sip": one} if one else _ANONYMOUS for one in seen]
+        operators = [{"sip" if _SIP.match(one) else "name": one} if one else _ANONYMOUS for one in seen]
         if not operators and self._talked:
             operators = [_ANONYMOUS]
         called = self._first("called")
@@ -250,8 +252,8 @@ class CallVcon:
             start, seconds = begun, (ended - begun).total_seconds() if ended else None
         told: Json = {"start": to_text(start), "application": "sip"}
         told |= {} if seconds is None else {"duration": max(0.0, seconds)}
-        if not self._talked and receipt is not None:
-            why = _WHY_INCOMPLETE.get(receipt.outcome or "", "failed")
+        if not self._talked:
+            why = _WHY_INCOMPLETE.get(self._first("outcome"), "failed")
             return {"type": "incomplete", "disposition": why, "parties": [0]} | told
         operators = [*range(1, max(2, 1 + len(self._operators)))]
         told |= {"type": "recording", "mediatype": MEDIA_TYPE, "party_history": [*self._history()]}
