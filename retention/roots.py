@@ -217,7 +217,10 @@ def read_root(path: Path) -> Root:
 
 def read_receipt(path: Path) -> CallerReceipt:
     """A caller's receipt from its file. Raises RootError, OSError."""
-    return _read(path, CallerReceipt, RECEIPT_VERSION)
+    told = _read(path, CallerReceipt, RECEIPT_VERSION)
+    if not (told.head and told.statement and told.statement.kept):  # null there
+        raise RootError("{0}: is not readable: {1}", path, "null")
+    return told
 
 
 def make_root(store: Rows, now: datetime) -> Root | None:
@@ -311,7 +314,9 @@ def caller_receipt(store: Rows, id: str, now: datetime) -> CallerReceipt:
     root = newest(places.roots)
     index = entry.seq - (root.first if root else 0)
     if root is None or index >= root.size:
-        raise NoRootYet("{0}: the root of its day is made after midnight (UTC): ask again tomorrow", id)
+        raise NoRootYet(
+            "the root of its day is made within the hour after midnight (UTC): ask again tomorrow"
+        )
     nodes = _Nodes(store, places.roots)
     record = record_of(RECEIPT, row)
     leads = is_personal(RECEIPT, record)
@@ -356,10 +361,12 @@ def check_receipt(receipt: CallerReceipt, root: Root) -> None:
 def check_roots(roots: Sequence[Root]) -> None:
     """Raises RootError unless each of these continues the one before it; they are of days in their order."""
     for before, root in pairwise(roots):
-        proof = [bytes.fromhex(one) for one in root.consistency]
-        if root.previous != TreeHead.of(before) or not merkle.is_consistent(
-            before.size, bytes.fromhex(before.root), root.size, bytes.fromhex(root.root), proof
-        ):
+        try:
+            first, second, *proof = map(bytes.fromhex, (before.root, root.root, *root.consistency))
+            continues = merkle.is_consistent(before.size, first, root.size, second, proof)
+        except (TypeError, ValueError):
+            continues = False
+        if root.previous != TreeHead.of(before) or not continues:
             raise RootError("the root of {0} does not continue that of {1}", root.date, before.date)
 
 

@@ -184,7 +184,7 @@ def test_the_head_is_stamped_and_only_once(
 def test_a_caller_gets_a_receipt_and_anybody_checks_it(office: Office) -> None:
     call = office.call()
     reference, out = reference_of(call.id), office.folder / "receipt.json"
-    assert "ask again tomorrow" in office.fails(1, "receipt", reference)
+    assert office.fails(1, "receipt", reference).startswith(f"sipagent: {call.id}: the root of its day")
     assert office.run("receipt", "roots").out.startswith("No roots yet")
     root = make_root(office.archive.store, datetime.now(UTC) + timedelta(days=1))
     assert root is not None
@@ -192,6 +192,7 @@ def test_a_caller_gets_a_receipt_and_anybody_checks_it(office: Office) -> None:
     assert office.run("receipt", reference, "--out", out, "--by", "Petit").out == (
         f"{out}, for the root of {root.date}\n"
     )
+    assert f"{out} exists; --force replaces it" in office.fails(1, "receipt", reference, "--out", out)
     assert json.loads(office.run("receipt", call.id).out)["entry"]["subject"] == call.id
     uses = [(one.action, one.outcome, one.by) for one in office.archive.store.accesses(call.id)]
     assert uses == [("receipt", "refused", None), ("receipt", "done", "Petit"), ("receipt", "done", None)]

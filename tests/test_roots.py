@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,8 @@ def test_who_rewrites_the_database_cannot_make_the_root_again(place: Place, kind
             check_receipt(receipt, again)
     with pytest.raises(RootError):  # and who shows both roots shows it, too
         check_roots([published, replace(again, date="2999-01-01")])
+    with pytest.raises(RootError):
+        check_roots([published, replace(again, date="2999-01-01", consistency=("no hash",))])
 
 
 def _changes(receipt: CallerReceipt, pick: random.Random) -> list[CallerReceipt]:
@@ -250,6 +253,20 @@ def _changes(receipt: CallerReceipt, pick: random.Random) -> list[CallerReceipt]
         replace(receipt, statement=replace(receipt.statement, signature=other(receipt.statement.signature))),
         replace(receipt, statement=replace(receipt.statement, key="1999")),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", [["head"], ["statement"], ["statement", "kept"]])
+def test_a_receipt_with_nothing_where_something_must_be_is_not_readable(
+    place: Place, tmp_path: Path, where: list[str]
+) -> None:
+    id = place.call()
+    place.root()
+    told = place.receipt(id).to_json()
+    *above, last = where
+    reduce(dict.__getitem__, above, told)[last] = None
+    (tmp_path / "receipt.json").write_text(json.dumps(told))
+    with pytest.raises(RootError, match="is not readable"):
+        read_receipt(tmp_path / "receipt.json")
 
 
 def test_a_receipt_that_was_changed_proves_nothing(place: Place) -> None:

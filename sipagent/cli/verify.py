@@ -18,6 +18,7 @@ from sipagent.cli.options import MOMENT, period_of
 from sipagent.cli.program import (
     FILE,
     PRESENT,
+    Failure,
     Form,
     Program,
     Workplace,
@@ -28,6 +29,7 @@ from sipagent.cli.program import (
     meant,
     now,
     print_json,
+    why_not_written,
     words_by_option,
 )
 from sipagent.cli.terminal import (
@@ -200,10 +202,13 @@ def receipt_group() -> None:
 @receipt_group.command("give", hidden=True)
 @id_argument
 @click.option("--out", type=FILE, metavar="FILE", help="Write it there; else it is printed.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @words_by_option
 @click.pass_obj
-def give_command(work: Workplace, /, *, id: str, out: Path | None, by: str | None) -> None:
+def give_command(work: Workplace, /, *, id: str, out: Path | None, force: bool, by: str | None) -> None:
     """Give the receipt of a call, in JSON: from the day after the call on."""
+    if out is not None and (why := why_not_written(out, force)):
+        raise Failure(why)
     archive = work.archive()
     made = give_receipt(archive, meant(archive, id), attempt("receipt", by=by), now())
     if out is None:
@@ -243,14 +248,14 @@ def verify_receipt_command(file: Path, *, roots: tuple[Path, ...], as_json: bool
     show_fields(
         [
             (_("call"), found.id),
-            (_("written"), full(found.at)),
+            (_("written"), f"{full(found.at)} UTC"),
             (_("decision"), coded("decision", found.decision)),
             (_("outcome"), coded("outcome", found.outcome)),
             (_("root of"), found.date),
             ("", found.root),
-            (_("kept on"), full(kept.at)),
+            (_("kept on"), f"{full(kept.at)} UTC"),
             (_("recording"), coded("status", kept.recording) if kept.recording else nothing),
-            (_("until"), full(kept.expires_at) if kept.sound and kept.expires_at else None),
+            (_("until"), f"{full(kept.expires_at)} UTC" if kept.sound and kept.expires_at else None),
         ],
         screen,
     )
