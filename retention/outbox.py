@@ -274,19 +274,23 @@ def due(store: Rows, now: datetime, limit: int) -> list[OutboxEvent]:
 
 def delivered(store: Rows, id: str, now: datetime) -> None:
     """It has arrived: of this row its name and times are left, for some days. Raises StoreError."""
+    ended = f"state = '{Delivery.DELIVERED}', next_at = NULL, done_at = ?, why = NULL, reason = NULL"
     with store.write():
-        _end(store, id, Delivery.DELIVERED, now, None)
+        store.change(f"UPDATE {_TABLE} SET {ended} WHERE id = ?", [to_text(now), id])
 
 
 def failed(store: Rows, id: str, now: datetime, why: str, again: datetime | None) -> None:
     """An attempt failed: once more at `again`, and no event of its call before; None: it is given up, and
-    the next one of its call is due. Raises StoreError."""
+    the next one of its call goes on. Raises StoreError."""
     with store.write():
         store.change(f"UPDATE {_TABLE} SET attempts = attempts + 1, why = ? WHERE id = ?", [why, id])
         if again is None:
-            _end(store, id, Delivery.FAILED, now, why)
-        else:
-            _put_off(store, id, again)
+            ended = f"state = '{Delivery.FAILED}', next_at = NULL, done_at = ?"
+            store.change(f"UPDATE {_TABLE} SET {ended} WHERE id = ?", [to_text(now), id])
+        else:  # those behind it, too, so that they are not looked at in vain
+            call = f"(SELECT call FROM {_TABLE} WHERE id = ?)"
+            sql = f"UPDATE {_TABLE} SET next_at = ? WHERE {_WAITS} AND call = {call}"
+            store.change(sql, [to_text(again), id])
 
 
 def put_back(store: Rows, id: str, trace: Access) -> None:
@@ -498,17 +502,3 @@ def _add(store: Rows, events: Sequence[OutboxEvent]) -> None:
 def _read(row: Row) -> OutboxEvent:
     plain = row | {"call": row["call"] or None, "id": "0"}  # no name of a file, as other ids are
     return replace(OutboxEvent.from_json(plain), id=row["id"])
-
-
-def _end(store: Rows, id: str, state: Delivery, now: datetime, why: str | None) -> None:
-    sql = f"UPDATE {_TABLE} SET state = ?, next_at = NULL, done_at = ?, why = ? WHERE id = ?"
-    store.change(sql, [state.value, to_text(now), why, id])
-    if state is Delivery.DELIVERED:
-        store.change(f"UPDATE {_TABLE} SET reason = NULL WHERE id = ?", [id])
-    _put_off(store, id, now)
-
-
-def _put_off(store: Rows, id: str, until: datetime) -> None:
-    """Have what waits of its call be due then, so that nothing is looked at in vain before."""
-    call = f"(SELECT call FROM {_TABLE} WHERE id = ?)"
-    store.change(f"UPDATE {_TABLE} SET next_at = ? WHERE {_WAITS} AND call = {call}", [to_text(until), id])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from retention import outbox
 from retention.archive import Archive
 from retention.erase import begin_purge, erase_row
 from retention.files import Moved, Places, read_moved
@@ -50,6 +51,8 @@ def test_chain_and_rows_are_there_as_they_were_and_go_on(here: Archive, tmp_path
     here.store.keep_rejected_row({"id": 1, "hour": "2026-11-24T22", "receipts": 7})
     here.store.keep_clock_row({"id": 1, "seen": "{}", "suspended": None})
     here.store.keep_specials([Special(number=3, from_at=NOW, until_at=NOW)])
+    outbox.collect(here.store, NOW)
+    outbox.tell_alert(here.store, "the disk is full", None, NOW, NOW)
     database_here = tmp_path / "here" / "retention.db"
     chain, rows = entries(database_here), all_rows(database_here)
     assert all(rows.values())
@@ -61,6 +64,7 @@ def test_chain_and_rows_are_there_as_they_were_and_go_on(here: Archive, tmp_path
     traced = rows_there["accesses"].pop()
     assert rows_there == rows and traced[0] == len(rows["accesses"]) + 1
     theirs = archive(tmp_path / "there")
+    assert outbox.due(theirs.store, NOW, 9) == outbox.events(here.store) != []
     (access,) = [one for number, one in theirs.store.numbered_accesses(limit=1)]
     detail = f"from {tmp_path / 'here' / 'retention.db'}"
     assert (access.action, access.detail, access.by) == ("migrate", detail, "A. Roux")

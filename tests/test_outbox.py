@@ -92,6 +92,21 @@ def test_what_was_there_before_is_not_told_and_without_anybody_to_tell_no_row_is
     store.close()
 
 
+def test_what_is_read_again_has_the_id_that_it_had(kept: Archive) -> None:
+    """As where an older state of the database was put back."""
+    begun = raw(kept.store, "SELECT seq FROM outbox_read")[0]["seq"]
+    keep(kept, recording())
+    told(kept.store)
+    before = outbox.events(kept.store)
+    by_hand(kept.store, "UPDATE outbox_read SET seq = ?", [begun])
+    outbox.collect(kept.store, NOW)
+    assert outbox.events(kept.store) == before
+    by_hand(kept.store, "DELETE FROM outbox")
+    by_hand(kept.store, "UPDATE outbox_read SET seq = ?", [begun])
+    outbox.collect(kept.store, NOW)
+    assert [one.id for one in outbox.events(kept.store)] == [one.id for one in before]
+
+
 def test_a_review_that_is_overdue_is_told_of_once(kept: Archive) -> None:
     row = keep(kept, recording())
     place(kept, row.id, HOLD, WHO)
@@ -207,7 +222,9 @@ def test_what_was_forgotten_meanwhile_is_not_sent(kept: Archive) -> None:
     outbox.tell_alert(kept.store, REASON.format(row.id), None, NOW, NOW)
     outbox.collect(kept.store, NOW)
     assert REASON.format(row.id) in json.dumps(bodies(kept, outbox.events(kept.store)))
-    purge(kept, NOW + timedelta(days=400), TERMS, at=NOW)
+    remove(kept, row.id, NOW)
+    assert "no_key" not in json.dumps(raw(kept.store, "SELECT * FROM outbox"))
+    purge(kept, NOW + timedelta(days=400), TERMS, at=NOW)  # and the receipt
     outbox.tell_alert(kept.store, REASON.format(row.id), row.id, NOW, NOW)
     outbox.collect(kept.store, NOW)
     events = outbox.events(kept.store)
