@@ -189,7 +189,7 @@ def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
         (pgettext("when", "connected"), local("connected_at")),
         (_("ended"), local("ended_at")),
         (_("caller"), row.caller),
-        *([(_("number"), identity(row))] if row.caller_identity else []),
+        *([(_("number"), known)] if (known := identity(row)) else []),
         (_("called"), row.called),
         (_("operator"), " → ".join(row.each_operator) or None),
         *lines(row),

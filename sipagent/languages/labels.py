@@ -141,9 +141,9 @@ def operators(row: "Answered") -> str | None:
 
 
 def identity(row: "Receipt | None") -> str:
-    """How far the number is known to be the caller's: `verified A`; empty where nothing was told."""
+    """How far the number is the caller's: `verified A`; empty without one, or where nothing was told."""
     known = row and row.caller_identity
-    return label("identity", known.state) if known else ""
+    return label("identity", known.state) if known and (known.number or known.state != "claimed") else ""
 
 
 NO_PROOF = N_(

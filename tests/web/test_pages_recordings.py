@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from retention.records import Access, Event, Note, Recording, Status, new_id, reference_of
+from retention.records import Access, CallerIdentity, Event, Note, Recording, Status, new_id, reference_of
 from retention.rows.rows import Rows
 from sipagent.web.rights import Role
 from tests.kept import CALLER, receipt, recording
@@ -89,6 +89,19 @@ def test_what_is_listed_of_recordings_and_calls(asking: Asking, store: Rows) -> 
     for told in ("Enregistrements", "Référence de l’appel", "1 enregistrement sur cette page", "Rechercher"):
         assert told in page.text, told
     assert "Aucun appel" in get(asking, "/calls?since=2027-01-01").text
+
+
+def test_no_list_says_that_who_refused_is_recorded_nor_that_nobody_claims_a_number(
+    asking: Asking, store: Rows
+) -> None:
+    row = recording(id=new_id(DAY), started_at=DAY)  # which the refusal erased
+    refused = replace(receipt(row), decision="refused", caller=None, caller_identity=CallerIdentity())
+    store.add_receipt(refused)
+    (line,) = [part for part in asking.client.get("/calls").text.split("<tr>") if row.id in part]
+    assert ">REC<" not in line and "claimed" not in line
+    store.add_receipt(replace(refused, id=(other := new_id(DAY)), decision="allowed"))
+    (line,) = [part for part in asking.client.get("/calls").text.split("<tr>") if other in part]
+    assert ">REC<" in line
 
 
 def test_pages_go_through_all_once(asking: Asking, store: Rows) -> None:
