@@ -466,7 +466,13 @@ def _told_by(store: Rows, entries: Sequence[ChainEntry], now: datetime) -> Itera
     missing = [one.was for one in of_calls if one.was and one.was not in known]
     for some in batches(missing, _ENTRIES):
         known |= store.entries(some)
+    first = [one.subject for one in of_calls if one.kind == "recording" and not one.was]
+    marks = ", ".join("?" * len(first))
+    rows = store.read(f"SELECT id FROM receipts WHERE id IN ({marks})", first) if first else []
+    rebuilt = {*first} - {row["id"] for row in rows}  # from its files: it was told of long ago
     for one in of_calls:
+        if one.subject in rebuilt and not one.was:
+            continue
         before = known.get(one.was)
         for type in types_of(one.kind, _public(before), _public(one)):
             yield _event(type, from_text(one.at), one.subject, now, one.hash)

@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
+from retention import outbox
 from retention.archive import Archive
 from retention.erase import delete
 from retention.postgres import store as sealing
@@ -121,6 +122,8 @@ def call(store: SealedStore, of: Recording, fate: str, archive: Archive) -> None
     and once more in a transaction that is undone."""
     sound = keep(archive, of)
     at = of.started_at
+    outbox.tell_alert(store, f"{of.operator} of {of.caller} in {of.id}", of.id, at, at)
+    outbox.due(store, at, 9)
     with suppress(RuntimeError), store.write():
         store.update_receipt(replace(store.receipt(of.id), keyword=TEXTS[fate]))
         store.add_access(Access(at=at, action="play", recording_id=of.id, by=ASKED[fate], detail=TEXTS[fate]))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from retention import outbox
 from retention.archive import Archive
 from retention.erase import delete, erase_row, fail
 from retention.holds import place, release
@@ -104,8 +105,11 @@ def live(archive: Archive, call: int, *, sealed: bool) -> Recording:
 def original(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """An office in which all of them have lived, and two more were erased, or failed."""
     kept = archive(folder := tmp_path_factory.mktemp("original"))
+    outbox.collect(kept.store, START)
     for call in range(CALLS):
-        live(kept, call, sealed=request.param == "sealed")
+        row = live(kept, call, sealed=request.param == "sealed")
+        outbox.tell_alert(kept.store, f"{row.operator} of {row.caller} in {row.id}", None, START, START)
+        outbox.due(kept.store, START, CALLS)
     for call, end in ((CALLS, erase_row), (CALLS + 1, fail)):
         row = recording(call, caller=number_of(call), operator=f"sip:{name_of(call)}@pbx.example.net")
         kept.store.add_receipt(receipt(row))

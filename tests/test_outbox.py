@@ -107,6 +107,15 @@ def test_what_is_read_again_has_the_id_that_it_had(kept: Archive) -> None:
     assert [one.id for one in outbox.events(kept.store)] == [one.id for one in before]
 
 
+def test_a_row_that_a_rebuild_brings_back_is_told_of_by_what_becomes_of_it_then(kept: Archive) -> None:
+    row = keep(kept, recording())
+    kept.store.add_recording(replace(row, id=recording(1).id))
+    assert of(row.id, told(kept.store)) == ["call.ended", "recording.closed"]
+    (rebuilt,) = {one.id for one in kept.store.recordings()} - {row.id}
+    kept.store.update_recording(replace(kept.store.recording(rebuilt), hold=HOLD.to_json()))
+    assert told(kept.store) == [("hold.placed", rebuilt)]
+
+
 def test_a_review_that_is_overdue_is_told_of_once(kept: Archive) -> None:
     row = keep(kept, recording())
     place(kept, row.id, HOLD, WHO)
