@@ -586,6 +586,18 @@ def offered(office: Loopback, suite: str, size: int) -> bytes:
 
 
 @scene
+def test_a_stream_is_told_once_also_where_more_were_offered_in_vain(stack: ExitStack) -> None:
+    """With a key that is none. Told again, it is freed memory that would be read."""
+    office = Loopback(stack, srtp="optional")
+    call, leg = office.answered()
+    more = sdp(("127.0.0.1", 40000), (8,), None, "sendrecv", 2).partition(b"m=")
+    body = offered(office, "AES_CM_128_HMAC_SHA1_80", 1) + b"".join(more[1:])
+    assert office.asks(call, "INVITE", body, ("Content-Type", "application/sdp")).status == 488
+    office.hangs_up(call, leg)
+    assert len(office.engine.streams(leg)) == 1
+
+
+@scene
 def test_a_leg_for_which_there_is_no_probe_is_heard_all_the_same(stack: ExitStack) -> None:
     gaps: list[Gap] = []
     office = Loopback(stack, gap=lambda leg, gap: gaps.append(gap))

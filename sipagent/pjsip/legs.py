@@ -225,8 +225,12 @@ class Leg(pj.Call):
 
     @guarded_callback
     def onStreamDestroyed(self, prm: pj.OnStreamDestroyedParam) -> None:
-        """At the leg's end, whoever hangs up, and where other media are agreed upon: its last moment."""
-        if stream := library.stream_counted(self, prm.streamIdx):
+        """At the leg's end, whoever hangs up, and where other media are agreed upon: its last moment.
+
+        A caller who offers more streams in a way that fails, and then hangs up, has it told twice: the second
+        time it is freed, for the library has stopped a copy of it (`stop_media_stream` in pjsua_media.c).
+        """
+        if self.stream and (stream := library.stream_counted(self, prm.streamIdx)):
             self.streams.append(stream)
         self.stream = 0
 
@@ -367,7 +371,7 @@ class Leg(pj.Call):
 
     def streams_so_far(self) -> tuple[Stream, ...]:
         """With the one that there is now."""
-        present = library.stream_counted(self, self.audio)
+        present = self.stream and library.stream_counted(self, self.audio)
         return (*self.streams, present) if present else tuple(self.streams)
 
     def sent_ms(self) -> float:

@@ -51,6 +51,10 @@ def _info(body: bytes) -> Case:
 
 _ROUTED = b"Record-Route: "
 _NOTHING = b"--x\r\nContent-Type: application/sdp\r\n\r\n\r\n\r\n--x--\r\n"
+_SHORT_KEY = (
+    SDP.replace(b"/AVP", b"/SAVP")
+    + b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AA==\r\nm=audio %RTP% RTP/AVP 8\r\n"
+)
 _DTLS = SDP.replace(b"RTP/AVP", b"UDP/TLS/RTP/SAVP")
 
 KILLERS: dict[str, tuple[Case, ...]] = {
@@ -68,6 +72,9 @@ KILLERS: dict[str, tuple[Case, ...]] = {
     "a Contact without a host": (
         Case("caller", _contact(_within(b"INVITE", SDP), b"<sip:x@[]>")), Case("caller", _within(b"INVITE")),
         Case("reply", _contact(_answer(b"302", b""), b"<sip:x@[]>")), Case("reply", _contact(_answer(), b"<sip:x@[]>")),
+    ),
+    "streams offered with a key that is none, and the end": (
+        Case("caller", _within(b"INVITE", _SHORT_KEY)), Case("caller", _within(b"BYE")),
     ),
     "an answer from where only TCP leads": (Case("reply", _contact(_answer(), b"<sip:x@%IP%:9;transport=tcp>")),),
     "an answer from where only TLS leads": (Case("reply", _contact(_answer(), b"<sips:x@%IP%:9>")),),
