@@ -57,7 +57,7 @@ tested = rm -rf $(FAILED); $(VENV)/bin/python -m pytest -q --dist loadfile --no-
 	echo 'What failed is run once more, alone'; $(VENV)/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests% --full,$(1)); }
 FAILED = .pytest_cache/failed
 
-.PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-store bench-receipts bench-marks
+.PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-store bench-receipts bench-events bench-marks
 .PHONY: bench-load bench-web screenshots bench-cluster try-hosts try-cluster soak attack fuzz audit engine deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
@@ -157,6 +157,9 @@ fuzz: $(VENV)/tested peers ## send what no peer should: MESSAGES=100000 SEED=7; 
 
 bench-receipts: $(VENV)/tested ## check 10,000 receipts of callers, and a database rewritten in a thousand ways
 	@$(VENV)/bin/python -m tests.bench.receipts
+
+bench-events: $(VENV)/tested peers ## kill who sends events and who receives them 240 times; what events cost
+	@$(VENV)/bin/python -m tests.bench.told
 
 bench-marks: $(VENV)/tested ## time how soon a refusal is on the disk, also on a busy machine
 	@$(VENV)/bin/python -m tests.bench.marks

@@ -203,45 +203,62 @@ class Sending:
         while self._alerts:
             outbox.tell_alert(store, *self._alerts[0], now)
             self._alerts.popleft()
+        rests = False
         with store.alone(SENDING) as alone:
             if alone:
                 outbox.tell_overdue(store, now.astimezone(self._place.service.timezone).date(), now)
-                self._send_all(store, told)
+                rests = not self._send_all(store, told)
         now = self._clock()
         self._seen = outbox.waiting(store)
         waits_s = [EVERY_S if alone and is_here(self._place) else SHARED_S]
         if (at := outbox.next_at(store, now)) is not None:
             waits_s.append((at - now).total_seconds())
-        if self._seen.waiting and (rests_s := self._rests_until - time.monotonic()) > 0:
-            return rests_s
+        if rests:
+            return max(0.0, self._rests_until - time.monotonic())
         return max(HEAD_S, min(waits_s))
 
-    def _send_all(self, store: Rows, told: EventsTable) -> None:
+    def _send_all(self, store: Rows, told: EventsTable) -> bool:
+        """Whether all that is due was tried. What arrives of one read, each of another call, is noted at
+        once."""
         while events := outbox.due(store, self._clock(), AT_ONCE):
-            for event in events:
-                if time.monotonic() < self._rests_until or self._over.is_set() or told != self._config.events:
-                    return
-                self._send(store, event, told)
+            arrived: list[str] = []
+            try:
+                for event in events:
+                    rests = time.monotonic() < self._rests_until
+                    if rests or self._over.is_set() or told != self._config.events:
+                        return False
+                    if self._is_taken(store, event, told):
+                        arrived.append(event.id)
+            finally:
+                self._note(store, arrived)
+        return True
 
-    def _send(self, store: Rows, event: OutboxEvent, told: EventsTable) -> None:
+    def _note(self, store: Rows, arrived: Sequence[str]) -> None:
+        if not arrived:
+            return
+        with store.write():
+            for id in arrived:
+                outbox.delivered(store, id, self._clock())
+        self._delivered += len(arrived)
+        if self._told.pop("late", None) is not None:
+            log.info("events", detail="the receiver takes what had waited")
+
+    def _is_taken(self, store: Rows, event: OutboxEvent, told: EventsTable) -> bool:
         content = json.dumps(outbox.body(store, event, told.personal), ensure_ascii=False).encode()
         headers = signed(self._config.event_secrets(), event.id, int(self._clock().timestamp()), content)
         self._exchange = Exchange(told.webhook, 0, headers, content, Fence(told.allow_private))
         try:
             if self._over.is_set():  # `stop` may not have seen the exchange
-                return
+                return False
             self._exchange.answer(WHOLE_S)
         except NoAnswer as none:
             if not self._over.is_set():
                 self._note_failure(store, event, none)
-        else:
-            outbox.delivered(store, event.id, self._clock())
-            self._delivered += 1
-            self._in_a_row = 0
-            if self._told.pop("late", None) is not None:
-                log.info("events", detail="the receiver takes what had waited")
+            return False
         finally:
             self._exchange = None
+        self._in_a_row = 0
+        return True
 
     def _note_failure(self, store: Rows, event: OutboxEvent, none: NoAnswer) -> None:
         now, at = self._clock(), time.monotonic()

@@ -35,7 +35,7 @@ def says(status: int, *headers: str) -> Answer:
 class Receiver:
     """`received`: all requests so far. `answer` is called with each, on a thread of its own."""
 
-    answer: Answer = field(default_factory=lambda: says(204))
+    answer: Answer
     received: list[Received] = field(default_factory=list)
     port: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -47,9 +47,11 @@ class Receiver:
 
 
 @contextmanager
-def receiving(host: str = "127.0.0.1", port: int = 0, tls: Certified | None = None) -> Iterator[Receiver]:
+def receiving(
+    host: str = "127.0.0.1", port: int = 0, tls: Certified | None = None, answer: Answer | None = None
+) -> Iterator[Receiver]:
     """Answer until the end of the block."""
-    receiver = Receiver()
+    receiver = Receiver(answer or says(204))
     context = None
     if tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -64,7 +66,10 @@ def receiving(host: str = "127.0.0.1", port: int = 0, tls: Certified | None = No
             with connection, connection.makefile("rb") as said:
                 line = said.readline().decode().strip()
                 headers = http.client.parse_headers(said)
-                got = Received(line, headers, said.read(int(headers["Content-Length"])))
+                length = int(headers["Content-Length"] or 0)
+                got = Received(line, headers, said.read(length))
+                if len(got.body) < length or not line:
+                    return  # it was killed meanwhile
                 with receiver.changed:
                     receiver.received.append(got)
                     receiver.changed.notify_all()
