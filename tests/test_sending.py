@@ -20,7 +20,8 @@ from retention import post as post_module
 from retention.archive import Archive
 from retention.outbox import Delivery, OutboxEvent
 from retention.post import NoAnswer
-from retention.records import Recording, Status
+from retention.records import Json, Recording, Status
+from retention.rows.rows import DamagedRow, Rows
 from sipagent import logs
 from sipagent.agent.stored import store_of
 from sipagent.config.load import Config
@@ -251,6 +252,24 @@ def test_an_event_that_is_not_taken_holds_up_its_own_call_alone(office: Office) 
     received = office.receiver.received
     assert {*types(received, bad.id)} == {"call.ended"}
     assert all(types(received, row.id) == CLOSED for row in good)
+
+
+def test_a_row_that_cannot_be_read_holds_up_its_own_call_alone(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = outbox.body
+    bad, good = (keep(office.archive, recording(minute)) for minute in range(2))
+
+    def body(store: Rows, event: OutboxEvent, personal: bool) -> Json:
+        if event.call == bad.id:
+            raise DamagedRow("{0}: damaged", event.call)
+        return made(store, event, personal)
+
+    monkeypatch.setattr(outbox, "body", body)
+    with office.running():
+        wait_for(lambda: types(office.receiver.received) == CLOSED)
+        wait_for(lambda: f"{bad.id}: damaged" in [event.why for event in office.events()])
+    assert types(office.receiver.received, good.id) == CLOSED
 
 
 def test_after_three_days_it_is_given_up_and_the_next_one_tried(office: Office) -> None:

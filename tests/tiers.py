@@ -20,6 +20,12 @@ FULL = (
     # what other libraries play: an issuer of logins, and whatever the document of the interface allows
     "web/test_api_attacked.py::test_whatever_is_asked",
     "web/test_oidc.py",
+    # of what a receiver may do wrong one of each kind stays
+    "test_sending.py::test_one_host_sends_and_another_goes_on_when_it_is_gone",
+    *(
+        f"test_sending.py::test_a_receiver_that_is_ill_costs_and_doubles_nothing[{how}]"
+        for how in ("wants no more", "resets", "is no web server", "sends too many", "says nothing")
+    ),
     # walks once more, and slower, what test_callflow walks
     "test_docs.py::test_the_drawn_call_flow_is_the_one_there_is",
     "test_docs.py::test_every_phase_and_decision_is_reached_by_the_drawing",

@@ -33,7 +33,7 @@ from retention import outbox
 from retention.outbox import OutboxEvent
 from retention.post import WHOLE_S, Exchange, Fence, NoAnswer
 from retention.rows.chain import ChainHeadError, read_head
-from retention.rows.rows import Rows, StoreError
+from retention.rows.rows import DamagedRow, Rows, StoreError
 from sipagent import logs
 from sipagent.agent.stored import is_here, store_of
 from sipagent.config.load import Config, ConfigError
@@ -244,7 +244,11 @@ class Sending:
             log.info("events", detail="the receiver takes what had waited")
 
     def _is_taken(self, store: Rows, event: OutboxEvent, told: EventsTable) -> bool:
-        content = json.dumps(outbox.body(store, event, told.personal), ensure_ascii=False).encode()
+        try:
+            content = json.dumps(outbox.body(store, event, told.personal)).encode()
+        except DamagedRow as damaged:  # of one call, which holds up no other
+            self._note_failure(store, event, str(damaged), 0.0)
+            return False
         headers = signed(self._config.event_secrets(), event.id, int(self._clock().timestamp()), content)
         self._exchange = Exchange(told.webhook, 0, headers, content, Fence(told.allow_private))
         try:
@@ -253,30 +257,29 @@ class Sending:
             self._exchange.answer(WHOLE_S)
         except NoAnswer as none:
             if not self._over.is_set():
-                self._note_failure(store, event, none)
+                self._note_failure(store, event, none.problem, asked_s(none, self._clock()))
             return False
         finally:
             self._exchange = None
         self._in_a_row = 0
         return True
 
-    def _note_failure(self, store: Rows, event: OutboxEvent, none: NoAnswer) -> None:
+    def _note_failure(self, store: Rows, event: OutboxEvent, problem: str, asks_s: float) -> None:
         now, at = self._clock(), time.monotonic()
         self._failures += 1
         self._in_a_row += 1
         if self._in_a_row == 1:
             self._taken_at = at
-        asks_s = asked_s(none, now)
         self._rests_until = at + max(asks_s, later_s(self._in_a_row, LONGEST_REST_S))
         again_s = max(asks_s, later_s(event.attempts + 1, LONGEST_S))
         ends = event.since + TRIED_FOR
         again = min(now + timedelta(seconds=again_s), max(ends, now + timedelta(seconds=FIRST_S)))
         given_up = now >= ends and event.attempts > 0
-        outbox.failed(store, event.id, now, none.problem, None if given_up else again)
+        outbox.failed(store, event.id, now, problem, None if given_up else again)
         if given_up:
-            self._tell("given up", f"event {event.id} is given up: {none.problem}; see `sipagent events`")
+            self._tell("given up", f"event {event.id} is given up: {problem}; see `sipagent events`")
         elif at - self._taken_at >= LATE_S:
-            self._tell("late", f"events are not taken: {none.problem}; each is tried for three days")
+            self._tell("late", f"events are not taken: {problem}; each is tried for three days")
 
     def _tell(self, what: str, problem: str) -> None:
         """Once, and again every hour."""
