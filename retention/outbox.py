@@ -11,7 +11,7 @@ made of the entry's hash, so whoever makes it again, from a backup that was put 
 
 A row has no field of a person: what is sent (`body`) is made of the rows of the call at that moment, without
 what `OPEN` does not name. So what was forgotten meanwhile is not sent. An alert has its line of the log,
-without numbers and addresses; it goes with the recording of the call that it names, and once it was sent.
+without numbers and addresses; it goes once it was sent, or the call that it names is forgotten.
 
 **Order** is kept for each call: its oldest event that waits is tried alone. Events without a call are one
 such row of their own.
@@ -160,7 +160,7 @@ class ToldRecording(Recording):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldAlert(Record):
-    """What somebody has to see to, as the log says it; null where it named a call whose recording has gone.
+    """What somebody has to see to, as the log says it; null where it named a call that was forgotten.
     `id`: the call."""
 
     id: str | None
@@ -359,13 +359,23 @@ def _told(value: object, plain: object) -> object:
 
 
 def forget(store: Rows) -> None:
-    """Empty what alerts say that name a call whose recording has gone, within a transaction."""
-    store.change(f"UPDATE {_TABLE} SET reason = NULL WHERE {_GONE}")
+    """Empty what alerts say that name a call that was forgotten, within a transaction."""
+    store.change(f"UPDATE {_TABLE} SET reason = NULL WHERE {_gone(store)}")
 
 
 def left(store: Rows) -> list[str]:
     """The ids of events that should have been forgotten. Raises StoreError."""
-    return [row["id"] for row in store.read(f"SELECT id FROM {_TABLE} WHERE {_GONE} ORDER BY number")]
+    return [row["id"] for row in store.read(f"SELECT id FROM {_TABLE} WHERE {_gone(store)} ORDER BY number")]
+
+
+def _gone(store: Rows) -> str:
+    of_call = f"id = {_TABLE}.call"
+    rows = (
+        f"EXISTS (SELECT 1 FROM {table} WHERE {table}.{of_call} "
+        f"AND {gone.format(row=table, personal=store.dialect.personal)})"
+        for table, gone in OUTBOX_GONE.items()
+    )
+    return f"reason IS NOT NULL AND ({' OR '.join(rows)})"
 
 
 def sweep(store: Rows, now: datetime, failed_before: datetime, *, told: bool) -> None:
@@ -435,11 +445,6 @@ def copy(source: Rows, target: Rows) -> None:
 
 
 # --- steps ---
-
-_GONE = (
-    "reason IS NOT NULL AND EXISTS (SELECT 1 FROM recordings WHERE recordings.id = outbox.call "
-    f"AND recordings.status IN {OUTBOX_GONE})"
-)
 
 _NAMED = re.compile(r"(?<![\w-])\d{8}T\d{9}(?:-h[a-z0-9]{1,16})?(?:-w\d+)?-\d{6}(?![\w-])", re.ASCII)
 _WHO = re.compile(

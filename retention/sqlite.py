@@ -53,7 +53,6 @@ from retention.rows.tables import (
     LINE,
     NOT_RECORDED,
     OUTBOX,
-    OUTBOX_ENDING,
     OUTBOX_ID,
     OUTBOX_INDEXES,
     RULES,
@@ -64,6 +63,7 @@ from retention.rows.tables import (
     columns,
     index_texts,
     names,
+    outbox_endings,
 )
 from retention.texts import strerror
 
@@ -296,7 +296,8 @@ _FIRST_GUARDS = (
     *(_refuses(rule) for rule in (*RULES, *(_comes_once(table, names(table)[0]) for table in KEPT))),
     *map(_ends, ENDINGS),
 )
-GUARDS = (*_FIRST_GUARDS, _ends(OUTBOX_ENDING))
+_OF_EVENTS = tuple(map(_ends, outbox_endings(SQLITE)))
+GUARDS = (*_FIRST_GUARDS, *_OF_EVENTS)
 
 
 def _first(connection: sqlite3.Connection) -> None:
@@ -330,7 +331,7 @@ def _line(connection: sqlite3.Connection) -> None:
 
 def _events(connection: sqlite3.Connection) -> None:
     indexes = OUTBOX_ID, *index_texts(OUTBOX_INDEXES, SQLITE, led=False)
-    for text in (*map(_table, OUTBOX), *indexes, _ends(OUTBOX_ENDING)):
+    for text in (*map(_table, OUTBOX), *indexes, *_OF_EVENTS):
         connection.execute(text)
 
 

@@ -216,7 +216,7 @@ def what_is_left(archive: Archive, now: datetime) -> Iterator[Mismatch]:
             "vault", Reason("{0} keys of rows must be removed, and are not: see `sipagent purge`", keys)
         )
     for event in outbox.left(archive.store):
-        said = "tells of a call whose recording has gone: see `sipagent purge`"
+        said = "names a call that was forgotten: see `sipagent purge`"
         yield Mismatch(Reason("event {0}", event), Reason(said))
 
 

@@ -247,6 +247,14 @@ def test_what_was_forgotten_meanwhile_is_not_sent(kept: Archive) -> None:
     ]
 
 
+def test_an_alert_says_nothing_any_more_of_a_call_that_was_deleted(kept: Archive) -> None:
+    told_of = receipt(recording(), recording_id=None)
+    kept.store.add_receipt(told_of)
+    outbox.tell_alert(kept.store, REASON.format(told_of.id), None, NOW, NOW)
+    kept.store.update_receipt(kept.store.receipt(told_of.id).anonymous())
+    assert [one.reason for one in outbox.events(kept.store)] == [None]
+
+
 def test_of_a_call_that_is_in_no_row_its_id_is_sent(kept: Archive) -> None:
     event = OutboxEvent(id="evt_1", type=EventType.CALL_ENDED, at=NOW, call=recording().id, since=NOW)
     (sent,) = bodies(kept, [event], personal=True)

@@ -31,7 +31,6 @@ from retention.rows.tables import (
     LINE,
     NOT_RECORDED,
     OUTBOX,
-    OUTBOX_ENDING,
     OUTBOX_ID,
     OUTBOX_INDEXES,
     RULES,
@@ -42,6 +41,7 @@ from retention.rows.tables import (
     column_of,
     columns,
     index_texts,
+    outbox_endings,
 )
 from retention.rows.tables import PERSONAL as PERSON
 
@@ -272,8 +272,8 @@ _TABLES = (
 )
 
 _FIRST_GUARDS = (*GUARDS_OF_ROWS, *KEY_RULES)
-_OF_EVENTS = _ending(OUTBOX_ENDING)
-GUARDS = (*_FIRST_GUARDS, _OF_EVENTS)
+_OF_EVENTS = tuple(map(_ending, outbox_endings(POSTGRES)))
+GUARDS = (*_FIRST_GUARDS, *_OF_EVENTS)
 STEPS = (
     SchemaStep(
         number=1,
@@ -310,7 +310,7 @@ STEPS = (
         gentle=True,
         statements=(
             *(*map(_table, OUTBOX), OUTBOX_ID, *index_texts(OUTBOX_INDEXES, POSTGRES, led=True)),
-            *_OF_EVENTS.texts,
+            *(text for guard in _OF_EVENTS for text in guard.texts),
         ),
     ),
 )

@@ -238,10 +238,16 @@ ENDINGS = (
         AND NOT (decision = 'refused' AND NEW.status = 'closed'))""",
     ),
 )
-OUTBOX_GONE = "('erased', 'purging', 'purged')"  # recordings of which alerts say nothing any more
-OUTBOX_ENDING = Ending(
-    "recordings_end_alerts",
-    "recordings",
-    f"NEW.status IN {OUTBOX_GONE}",
-    "UPDATE outbox SET reason = NULL WHERE call = NEW.id AND reason IS NOT NULL",
-)
+OUTBOX_GONE = {  # where an alert that names the call of such a row says nothing any more
+    "recordings": "{row}.status IN ('erased', 'purging', 'purged')",
+    "receipts": "NOT ({row}.{personal})",
+}
+
+
+def outbox_endings(dialect: Dialect) -> tuple[Ending, ...]:
+    """Of alerts, in the transaction that forgets."""
+    done = "UPDATE outbox SET reason = NULL WHERE call = NEW.id AND reason IS NOT NULL"
+    return tuple(
+        Ending(f"{table}_end_alerts", table, gone.format(row="NEW", personal=dialect.personal), done)
+        for table, gone in OUTBOX_GONE.items()
+    )
