@@ -259,15 +259,22 @@ def make_root(store: Rows, now: datetime) -> Root | None:
 def stamp_roots(store: Rows, url: str, ca: Path) -> list[Path]:
     """Have each root stamped that is not, by the authority at `url`; the files of the stamps.
 
-    Raises StampError, RootError, OSError.
+    Raises StampError, OSError; RootError for the first that cannot be read, once the others are stamped.
     """
     unstamped = [path for path in root_files(_places(store).roots) if not stamp_of(path).exists()]
     trusted = certificates(ca) if unstamped else []
-    made = []
+    made, damaged = [], list[RootError]()
     for path in unstamped:
-        _, answer = stamp_digest(bytes.fromhex(read_root(path).root), url, trusted)
+        try:
+            root = read_root(path)
+        except RootError as error:
+            damaged.append(error)
+            continue
+        _, answer = stamp_digest(bytes.fromhex(root.root), url, trusted)
         made.append(stamp_of(path))
         write_whole(made[-1], answer)
+    if damaged:
+        raise damaged[0]
     return made
 
 

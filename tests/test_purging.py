@@ -18,7 +18,7 @@ from retention.holds import place
 from retention.marks import Mark, Marks
 from retention.purge import PurgeReport, Removal
 from retention.records import Access, Hold, Recording, Status, due_date
-from retention.roots import read_root
+from retention.roots import make_root, read_root
 from retention.stamps import FolderStamps, StampError, newest, proven, read_answer, stamp_head
 from retention.use import ExportedCopy
 from retention.vault import new_pair
@@ -312,14 +312,22 @@ def rebooted(service: Service) -> None:
     service.clock.wall, service.clock.synchronised = now, False
 
 
-def test_the_head_is_stamped_after_the_purge(service: Service, tsa: Authority) -> None:
+def test_head_and_roots_are_stamped_after_the_purge(service: Service, tsa: Authority) -> None:
+    """A root that cannot be read is told of, and keeps nothing else from its stamp."""
     keep(service.archive, recording())
+    make_root(service.archive.store, service.clock.wall)
+    damaged = service.folder / "roots/2019-01-01.json"
+    damaged.write_text("{")
     with capture_logs() as logs:
         service.one_turn(*stamping(tsa))
-        wait_for(lambda: logs[-1]["event"] == "stamped")
+        wait_for(lambda: bool(service.alerts))
+    assert "stamped" in [one["event"] for one in logs]
+    (told,) = service.alerts
+    assert told.startswith("stamp: ") and damaged.name in told
+    damaged.unlink()
     last, head = newest(FolderStamps(service.folder / "stamps")), service.archive.store.head()
     assert last is not None and (last.seq, last.hash) == (head.seq, head.hash)
-    assert service.archive.store.recordings()[0].status is Status.PURGED and service.alerts == []
+    assert service.archive.store.recordings()[0].status is Status.PURGED
     root, stamp = sorted((service.folder / "roots").iterdir())
     proved = read_answer(stamp.read_bytes())
     assert (root.stem, proved.digest.hex()) == (stamp.stem, read_root(root).root)

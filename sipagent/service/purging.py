@@ -193,15 +193,12 @@ class Purging:
 
         def stamp() -> None:
             with store_of(place) as store:
+                with suppress(StampedElsewhere):  # so that it is stamped
+                    if (made := stamp_head(store, url, ca)) is not None:
+                        log.info("stamped", seq=made.seq, at=made.at.isoformat())
+                        if self._suspended:  # the stamp may confirm the clock
+                            self._due.set()
                 stamp_roots(store, url, ca)
-                try:
-                    made = stamp_head(store, url, ca)
-                except StampedElsewhere:
-                    return  # so that it is stamped
-            if made is not None:
-                log.info("stamped", seq=made.seq, at=made.at.isoformat())
-                if self._suspended:  # the stamp may confirm the clock
-                    self._due.set()
 
         threading.Thread(target=self._do, args=("stamp", stamp), name="stamp", daemon=True).start()
 
