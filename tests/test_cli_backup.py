@@ -42,7 +42,10 @@ def test_the_configuration_comes_along_and_passwords_only_if_asked_for(office: O
     elsewhere.write_text("a key")
     login = '[trunk]\nusername = "agent"\npassword_file = "secrets/trunk"'
     keys = f'[recording]\nrecipients = ["keys/durand.pub", "{elsewhere}"]\n'
-    keys += '[web]\ncertificate = "keys/web.pem"\nprivate_key = "keys/web.key"\n'
+    keys += '[web]\ncertificate = "keys/web.pem"\nprivate_key = "keys/web.key"\nlogo = "logo.svg"\n'
+    keys += '[prompts]\nmessages = { flood = "flood.wav" }\n'
+    for name in ("logo.svg", "flood.wav", "flood.txt"):
+        (office.folder / name).write_text("<svg/>")
     file.write_text(CONFIG.replace("[trunk]", login) + keys)
     office.archive.store.close()
     without = json.loads(office.run("backup", "--json", office.folder.parent / "backups").out)
@@ -53,7 +56,9 @@ def test_the_configuration_comes_along_and_passwords_only_if_asked_for(office: O
         for path in (Path(without["backup"]) / "configuration").rglob("*")
         if path.is_file()
     }
-    assert names == {"config.toml", "prompts/fr/notice.txt", "keys/durand.pub", "keys/web.pem"}
+    assert names == {"config.toml", "prompts/fr/notice.txt", "keys/durand.pub", "keys/web.pem"} | {
+        *("logo.svg", "flood.wav", "flood.txt")
+    }
     shutil.rmtree(without["backup"])  # of the same second, perhaps
     made = backup(office, "--secrets")
     assert other.run("restore", made).code == 0

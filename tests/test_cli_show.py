@@ -291,7 +291,10 @@ def test_which_uses(office: Office) -> None:
     assert "next day" in details(office, "--since", "2026-11-25")
     for option in ("--since", "--until"):
         assert option in office.fails(2, "accesses", option, "the day before")
-    assert "limit" in office.fails(2, "accesses", "--limit", "0")
+    for limit in ("0", "9" * 20):
+        for command in ("accesses", "list"):
+            assert "limit" in office.fails(2, command, "--limit", limit)
+    assert office.fails(2, "detect", "\udcff.wav") == "sipagent: '\\udcff.wav': is not UTF-8 text\n"
 
 
 # --- stats ---

@@ -153,13 +153,15 @@ def _configured(config: "Config", *, secrets: bool) -> tuple[dict[str, Path], li
     A file that lies elsewhere is not taken: nobody knows where it belongs on another machine.
     """
     edge, recording, kept, web = config.edge, config.recording, config.retention, config.web
-    named = [*recording.recipients, edge.certificate, edge.ca, kept.timestamp_ca, web.certificate]
+    named = [*recording.recipients, edge.certificate, edge.ca, kept.timestamp_ca, web.certificate, web.logo]
+    named += [config.trunk.identity_roots]
     hidden = [config.trunk.password_file, config.operators.password_file, edge.private_key]
     hidden += [web.private_key, web.oidc_client_secret_file, kept.database_password_file]
     hidden += [config.objects.credentials_file] if config.objects else []
     hidden += [config.events.secret_file] if config.events else []
     for prompts in config.prompt_sets():
-        sounds = [getattr(prompts, name) for name in (*PromptFiles.model_fields, "choose")]
+        files = {*PromptFiles.model_fields, "choose"} - {"messages"}
+        sounds = [*(getattr(prompts, name) for name in sorted(files)), *prompts.messages.values()]
         named += [path for sound in filter(None, sounds) for path in (sound, sound.with_suffix(".txt"))]
     named += [path for path in (config.base / "prompts").rglob("*") if path.is_file()]
     named += [path for path in config.refusal.heads.rglob("*") if path.is_file()]

@@ -341,6 +341,8 @@ class Program(click.Group):
             sys.exit(_say(_("aborted"), 1))
         except (WithReason, MediaError) as error:
             sys.exit(_say(refusal_line(error), 1))
+        except UnicodeEncodeError as error:  # an argument that no database and no library takes
+            sys.exit(_say(_("{file}: is not UTF-8 text").format(file=ascii(error.object)), 2))
         except ModuleNotFoundError as absent:
             if absent.name != "pjsua2":
                 raise
