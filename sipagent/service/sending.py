@@ -221,13 +221,14 @@ class Sending:
         """Whether all that is due was tried. What arrives of one read, each of another call, is noted at
         once."""
         while events := outbox.due(store, self._clock(), AT_ONCE):
+            secrets = self._config.event_secrets()
             arrived: list[str] = []
             try:
                 for event in events:
                     rests = time.monotonic() < self._rests_until
                     if rests or self._over.is_set() or told != self._config.events:
                         return False
-                    if self._is_taken(store, event, told):
+                    if self._is_taken(store, event, told, secrets):
                         arrived.append(event.id)
             finally:
                 self._note(store, arrived)
@@ -243,13 +244,13 @@ class Sending:
         if self._told.pop("late", None) is not None:
             log.info("events", detail="the receiver takes what had waited")
 
-    def _is_taken(self, store: Rows, event: OutboxEvent, told: EventsTable) -> bool:
+    def _is_taken(self, store: Rows, event: OutboxEvent, told: EventsTable, secrets: Sequence[bytes]) -> bool:
         try:
             content = json.dumps(outbox.body(store, event, told.personal)).encode()
         except DamagedRow as damaged:  # of one call, which holds up no other
             self._note_failure(store, event, str(damaged), 0.0)
             return False
-        headers = signed(self._config.event_secrets(), event.id, int(self._clock().timestamp()), content)
+        headers = signed(secrets, event.id, int(self._clock().timestamp()), content)
         self._exchange = Exchange(told.webhook, 0, headers, content, Fence(told.allow_private))
         try:
             if self._over.is_set():  # `stop` may not have seen the exchange
