@@ -114,6 +114,21 @@ class Fence:
         return [(family, where) for family, *_, where in found]
 
 
+_DAY_S = 86400
+
+
+def trusted() -> ssl.SSLContext:
+    """What certificates are checked against: the system's roots."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@lru_cache(maxsize=1)  # to read them takes longer than an exchange
+def trusted_on(day: int) -> ssl.SSLContext:
+    return trusted()
+
+
 class Outside(OSError):
     """An address outside the fence; its text is a Reason."""
 
@@ -214,6 +229,10 @@ class Exchange:
                 return connection
         raise fault
 
+    def trusted(self) -> ssl.SSLContext:
+        """Within a fence, where exchanges follow each other, that of the day."""
+        return trusted() if self._fence is None else trusted_on(int(time.monotonic() // _DAY_S))
+
     def keep(self, connection: socket.socket) -> None:
         """What ends with the exchange. Raises OSError: it is over."""
         self._socket = connection
@@ -244,9 +263,9 @@ class _Plain(http.client.HTTPConnection):
 
 class _Tls(http.client.HTTPSConnection):
     def __init__(self, host: str, *, exchange: Exchange, **given: Any) -> None:
-        self.trusted = trusted(int(time.monotonic() // _DAY_S))
-        super().__init__(host, **given, context=self.trusted)
         self.exchange = exchange
+        self.trusted = exchange.trusted()
+        super().__init__(host, **given, context=self.trusted)
 
     def connect(self) -> None:
         connection = self.exchange.connected()
@@ -255,17 +274,6 @@ class _Tls(http.client.HTTPSConnection):
         else:
             self.sock = self.trusted.wrap_socket(connection, server_hostname=self.host)
         self.exchange.keep(self.sock)
-
-
-_DAY_S = 86400
-
-
-@lru_cache(maxsize=1)  # the system's roots: to read them takes longer than an exchange
-def trusted(day: int) -> ssl.SSLContext:
-    """What certificates are checked against, read anew each day."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class _Http(urllib.request.HTTPHandler):

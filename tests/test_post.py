@@ -174,7 +174,7 @@ def test_a_name_that_leads_inside_the_second_time(monkeypatch: pytest.MonkeyPatc
 def test_the_certificate_is_that_of_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    request.addfinalizer(post_module.trusted.cache_clear)
+    request.addfinalizer(post_module.trusted_on.cache_clear)
     good = certified(tmp_path, "good", NAME)
     for files, trusts, problem in (
         (good, good, None),
@@ -183,7 +183,7 @@ def test_the_certificate_is_that_of_the_name(
         (good, certified(tmp_path, "stranger", NAME), "self-signed certificate in certificate chain|unable"),
     ):
         monkeypatch.setenv("SSL_CERT_FILE", str((trusts or files).ca))
-        post_module.trusted.cache_clear()
+        post_module.trusted_on.cache_clear()
         NameServer(monkeypatch, "127.0.0.5")
         with receiving("127.0.0.5", tls=files) as there:
             url = f"https://{NAME}:{there.port}/"
