@@ -244,13 +244,15 @@ def comes_out(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[own.PhraseM
 
 def test_what_passes_is_installed_and_can_be_configured(office: Office, comes_out: Any) -> None:
     comes_out()
+    config = office.folder / "config.toml"
+    messages = 'messages = { flood = "prompts/notice.wav" }'
+    config.write_text(with_keys("prompts", messages, config.read_text(encoding="utf-8")))
     ran = office.run("train-keyword", "Pas de bande !", "--lang", "fr")
     place = office.folder / "heads/fr.pas_de_bande.npz"
     assert ran.code == 0 and load_head(place).phrases == (PHRASE,)
     assert "95.0% are heard" in ran.out and str(place) in ran.out
     told = place.with_suffix(".md").read_text()
     assert "| recall, 20 times said | 95.0% | 85.0% |" in told and "| recall, pico | 25.0% | |" in told
-    config = office.folder / "config.toml"
     keys = 'engine = "embedding"\nkeywords = ["pas de bande"]'
     config.write_text(with_keys("refusal", keys, config.read_text(encoding="utf-8")))
     found = json.loads(office.run("check", "--json").out)

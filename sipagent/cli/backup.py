@@ -52,7 +52,6 @@ from sipagent.cli.program import (
 )
 from sipagent.cli.terminal import Column, console, full, show_table, size, steps, steps_of
 from sipagent.config.errors import counted
-from sipagent.config.tables import PromptFiles
 from sipagent.languages.labels import N_, happening
 from sipagent.languages.spoken import shown
 from sipagent.operations.purge import NotRemoved
@@ -160,9 +159,7 @@ def _configured(config: "Config", *, secrets: bool) -> tuple[dict[str, Path], li
     hidden += [config.objects.credentials_file] if config.objects else []
     hidden += [config.events.secret_file] if config.events else []
     for prompts in config.prompt_sets():
-        files = {*PromptFiles.model_fields, "choose"} - {"messages"}
-        sounds = [*(getattr(prompts, name) for name in sorted(files)), *prompts.messages.values()]
-        named += [path for sound in filter(None, sounds) for path in (sound, sound.with_suffix(".txt"))]
+        named += [path for sound in prompts.sounds for path in (sound, sound.with_suffix(".txt"))]
     named += [path for path in (config.base / "prompts").rglob("*") if path.is_file()]
     named += [path for path in config.refusal.heads.rglob("*") if path.is_file()]
     taken, missing = {CONFIG: config.file}, []

@@ -27,7 +27,6 @@ from media.training.language import LANGUAGES, Language, card, language
 from sipagent.cli.program import FILE, Failure, Workplace, json_option, print_json
 from sipagent.cli.terminal import Column, coded, console, figure, in_seconds, percent, show_table, steps
 from sipagent.config.load import Config
-from sipagent.config.tables import PromptFiles
 from sipagent.languages.spoken import shown
 from sipagent.voice.detectors import Detected, UnreadableSound, detectors, hear, read_sound
 from sipagent.voice.own_keyword import (
@@ -298,9 +297,9 @@ def _refuse_known(phrase: str, voices: bool) -> None:
 
 def _prompts(config: Config, phrase: str) -> list[Path]:
     """What the agent says, without prompts that name the phrase: these ask the caller to say it."""
-    ours = [getattr(config.prompts, name) for name in PromptFiles.model_fields]
+    ours = config.prompt_sets()[0].sounds
     shipped = sorted((PROMPTS / config.service.language).glob("*.wav"))
-    return [path for path in (*filter(None, ours), *shipped) if path.is_file() and not _names(path, phrase)]
+    return [path for path in (*ours, *shipped) if path.is_file() and not _names(path, phrase)]
 
 
 def _names(path: Path, phrase: str) -> bool:

@@ -253,6 +253,12 @@ class PromptSet:
     choose: Path | None = None
     messages: Mapping[str, Path] = field(default_factory=dict)  # by name
 
+    @property
+    def sounds(self) -> list[Path]:
+        """All of them."""
+        those = [getattr(self, name) for name in (*PromptFiles.model_fields, "choose") if name != "messages"]
+        return [*filter(None, those), *self.messages.values()]
+
 
 def _spoken(value: object, info: ValidationInfo) -> Path:
     """Default to the file that `init` copies; the notice promises a key alone, that of the mode."""
