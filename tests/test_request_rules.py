@@ -206,6 +206,11 @@ def test_a_dialog_obeys_its_peers_alone(rules: RequestRules, method: str) -> Non
         assert judged(rules, text, source) == Pass()
 
 
+def test_a_text_within_a_dialog_is_for_nobody(rules: RequestRules) -> None:
+    judged(rules, message())
+    assert judged(rules, within("MESSAGE")) == NOT_OURS
+
+
 def test_no_name_of_a_dialog_and_no_escape_makes_a_peer(rules: RequestRules) -> None:
     judged(rules, message())
     assert judged(rules, message(cseq=2, branch="z9hG4bK2"), OTHER) == Ignore()

@@ -76,6 +76,9 @@ KILLERS: dict[str, tuple[Case, ...]] = {
     "streams offered with a key that is none, and the end": (
         Case("caller", _within(b"INVITE", _SHORT_KEY)), Case("caller", _within(b"BYE")),
     ),
+    "a text of a kind that is long": (
+        Case("caller", _within(b"MESSAGE", b"x").replace(b"application/sdp", b"text/" + b"x" * 2000)),
+    ),
     "an answer from where only TCP leads": (Case("reply", _contact(_answer(), b"<sip:x@%IP%:9;transport=tcp>")),),
     "an answer from where only TLS leads": (Case("reply", _contact(_answer(), b"<sips:x@%IP%:9>")),),
     "an answer from a telephone number": (Case("reply", _contact(_answer(), b"<tel:+1>")),),
