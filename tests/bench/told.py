@@ -254,7 +254,7 @@ def cost() -> Iterator[Row]:
     yield Row("CPU of sending its events", sent, None, "ms", count=COSTED)
     live = {row.name: row.value for row in loaded(CALLS, CALL_MINUTE_S, None, None)}
     a_minute, ends = live["CPU per recorded call-minute"] * 1000, live["set-up and end alone, a call"]
-    more = on - off + sent
+    more = max(0.0, on - off) + sent  # less is noise: nothing there is spared
     for minutes, limit in ((1, None), (3, 1)):
         name, whole = f"a recorded call of {minutes} min", a_minute * minutes + ends
         yield Row(f"CPU of {name}, all processes", whole, None, "ms", count=CALLS)
