@@ -6,6 +6,7 @@ import json
 import time
 from base64 import b64encode
 from pathlib import Path
+from signal import SIGHUP
 from typing import Any
 
 import pytest
@@ -49,10 +50,16 @@ def test_a_call_is_told_to_who_is_configured(
         assert {told(one)["data"]["id"] for one in receiver.received} == {recording["id"]}
         assert not any(b"+336" in one.body for one in receiver.received)
 
-        def hang(*_: object) -> None:
-            time.sleep(600)
+        with receiving() as other:
 
-        receiver.answer = hang
-        calls.connect(agent, caller_phone, operator_phone).hang_up("operator")
-        receiver.wait_for(3)
-        agent.close()
+            def hang(*_: object) -> None:
+                time.sleep(600)
+
+            other.answer = hang
+            agent.rewrite(events={"webhook": f"http://127.0.0.1:{other.port}/"})
+            agent.child.signal(SIGHUP)
+            agent.wait_for("reloaded")
+            calls.connect(agent, caller_phone, operator_phone).hang_up("operator")
+            other.wait_for(1)
+            agent.close()
+            assert len(of_call(receiver)) == 2
