@@ -479,8 +479,11 @@ class _Verification:
             if count % PAGE == 0:
                 self.progress("chain", entry.seq, until)
         self.found.counts["chain"] = count
-        for root in (root for some in roots.values() for root in some):
-            self.wrong(_root(root), "has {0} entries, more than the chain", root.size)
+        for behind, root in ((behind, root) for behind, some in roots.items() for root in some):
+            if any(behind - 1 in gap for gap in self.found.gaps):
+                self.found.lost.append(Mismatch(_root(root), Reason("its last entry is lost")))
+            else:
+                self.wrong(_root(root), "has {0} entries, more than the chain", root.size)
 
     def _roots(self) -> dict[int, list[Root]]:
         """The roots beside the database, by the number of the entry behind their last."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from retention.archive import Archive
 from retention.holds import place
 from retention.purge import purge
 from retention.records import Access, Hold, Status, due_date
+from retention.roots import make_root
 from retention.rows.chain import DAMAGED, TABLES, ChainEntry, ChainHead, damaged_path, read_head
 from retention.rows.selection import Selection
 from retention.sqlite import Store
@@ -430,13 +432,18 @@ def opened_again(kept: Archive, folder: Path, database: bytes | None = None) -> 
 
 def test_a_database_that_was_lost(kept: Archive, copy: Path, tmp_path: Path) -> None:
     head = kept.store.head()
+    root = make_root(kept.store, datetime.now(UTC) + timedelta(days=1))
+    assert root is not None and root.size == head.seq
     shutil.rmtree(Paths(kept).recordings)
     (tmp_path / "retention.db").unlink()
     anew = opened_again(kept, tmp_path)
     keep(anew, recording(200))
     found = verify(anew, heads=(copy,))
     assert problems(found) == []
-    assert lost_line(found) == [f"chain entry {head.seq + 1}: entries 1 to {head.seq} are lost"]
+    assert lost_line(found) == [
+        f"chain entry {head.seq + 1}: entries 1 to {head.seq} are lost",
+        f"root {root.date}.json: its last entry is lost",
+    ]
     segment = anew.store.entries([head.seq + 1])[head.seq + 1]
     assert (segment.kind, segment.subject, segment.was) == ("segment", "the database was lost", 0)
     assert segment.follows(head.hash)
