@@ -339,6 +339,12 @@ def test_the_extent_is_what_shares_and_windows_make_together() -> None:
         assert stated(off, "processing.extent").how == "off" and stated(off, "data.voice").value is False
 
 
+def test_days_are_named_in_the_language_of_the_entry() -> None:
+    text = with_keys("access", 'relay = "x"\nrelay_hours = { mon = "09:00-10:30" }', COMPLETE)
+    assert "(lundi, de 9 h à 10 h 30)" in said(text, "fr")
+    assert "(Monday `09:00-10:30`)" in markdown(made(text), "en")
+
+
 def test_the_json_knows_no_language() -> None:
     json_ = made().to_json()
     german = made(changed("service.language", '"de"')).to_json()

@@ -12,7 +12,7 @@ shows which statement differs.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -233,8 +233,9 @@ class _Writing(Formatter):
                 return ", ".join(f"{_prose(one['name'] or '–')} ({_code(one['key'])})" for one in value)
             case "groups":
                 return ", ".join(f"{_code(one['group'])} ({_code(one['role'])})" for one in value)
-            case "windows":
-                return ("; ", " ; ")[self._french].join(map(self._window, value))
+            case "windows" | "days":
+                one: Callable[[Any], str] = self._window if format_spec == "windows" else self._day
+                return ("; ", " ; ")[self._french].join(map(one, value))
             case "period":
                 return self._period(value)
         return self._amount(value, format_spec) if format_spec else _prose(str(value))
@@ -252,6 +253,12 @@ class _Writing(Formatter):
         """``qualité du service (`quality`)``; the code alone if it has no other name."""
         name = self._words.get(f"purpose {code}")
         return f"{name} ({_code(code)})" if name else _code(code)
+
+    def _day(self, day: str) -> str:
+        """``Monday `09:00-10:00` ``, or `lundi, de 9 h à 10 h`, of `mon 09:00-10:00`."""
+        name, hours = day.split()
+        told = f", {_french_hours(hours)}" if self._french else f" {_code(hours)}"
+        return self._named("day", name) + told
 
     def _window(self, window: dict[str, Any]) -> str:
         """``10% of the calls (Monday `09:00-10:00`)``, or `10 % des appels (lundi, de 9 h à 10 h)`."""
