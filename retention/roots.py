@@ -441,7 +441,7 @@ def _read(path: Path, of: type[_R], version: str) -> _R:
     try:
         told = parse_json(content.decode())
         if told.get("version") != version:
-            raise ValueError(f"not {version}")
+            raise RootError("{0}: is not of the form {1}", path, version)
         return of.from_json(told)
     except (ValueError, RecordError) as wrong:
         raise RootError("{0}: is not readable: {1}", path, wrong) from wrong

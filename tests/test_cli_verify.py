@@ -205,7 +205,7 @@ def test_a_caller_gets_a_receipt_and_anybody_checks_it(office: Office) -> None:
     assert json.loads(office.run("receipt", "verify", out, "--root", published, "--json").out)["decision"]
     published.write_text(published.read_text().replace(root.root, "0" * 64))
     assert "one of them was changed" in office.fails(1, "receipt", "verify", out, "--root", published)
-    assert "is not readable" in office.fails(1, "receipt", "verify", out, "--root", out)
+    assert "is not of the form sipagent-root-1" in office.fails(1, "receipt", "verify", out, "--root", out)
     assert "does not exist" in office.fails(2, "receipt", "verify", out, "--root", "none.json")
 
 
