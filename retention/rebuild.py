@@ -6,20 +6,27 @@ it, in this run or in a later one.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from retention.archive import Archive, is_nameless, whole_hold
 from retention.erase import erase
+from retention.files import Places
 from retention.marks import ArchiveError
-from retention.recording_files import FileKind, finished, in_row, sha256
+from retention.recording_files import FileKind, RecordingFiles, finished, has_metadata, in_row, sha256
 from retention.records import Json, Record, RecordError, Recording, Status, begun_at, parse_json, to_text
-from retention.rows.chain import PERSONAL, ChainHeadError, read_head
+from retention.roots import RootError, newest, root_files
+from retention.rows.chain import LOST, PERSONAL, ChainHeadError, read_head
 from retention.rows.pages import Listing, Row
 from retention.rows.rows import DamagedRow, Rows, StoreError, UnknownId
+from retention.stamps import FolderStamps
 from retention.texts import Reason, reason_of, strerror
 from retention.vault import Identity, KeysError
 from retention.verify import orphans
+
+BEGUN_ANEW = Reason("the database was lost, and a new one is begun: see `sipagent rebuild`")
+REBUILT = Reason("rebuilt from the files beside the recordings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +78,7 @@ def rebuild(
     marked = {*archive.marks.ids()}
     ids = sorted({id for _, id in archive.names() if id is not None and id not in marked})
     known = {id: row for id in ids if (row := _row(archive.store, id)) is not None}
-    if _is_older(archive.store):
+    if _is_older(archive.store) or is_lost(archive):
         work.begin_segment()
     for number, id in enumerate(ids, 1):
         row = known.get(id)
@@ -85,6 +92,34 @@ def rebuild(
     work.done.known = len(known)
     work.done.problems += _disagreements(archive, set(ids) - known.keys())
     return work.done
+
+
+def is_left(places: Places, files: RecordingFiles) -> bool:
+    """Whether files say that there was a database here. Raises OSError."""
+    told = places.head.exists() or root_files(places.roots) or FolderStamps(places.stamps).seqs()
+    return bool(told) or has_metadata(files)
+
+
+def is_lost(archive: Archive) -> bool:
+    """Whether the database of this host began anew after a loss, and nobody has called `rebuild`. Raises
+    StoreError, OSError."""
+    store, places = archive.store, archive.store.places
+    begun = store.last_segment()
+    if store.shared or places is None or begun == REBUILT:
+        return False
+    if begun == LOST or _proven(places) > store.head().seq:
+        return True
+    rows = store.each(Listing(table="recordings", order=("id",), limit=1))
+    return next(rows, None) is None and has_metadata(archive.files)
+
+
+def _proven(places: Places) -> int:
+    """The last entry of which a root or stamp tells, as far as they can be read."""
+    last = max(FolderStamps(places.stamps).seqs(), default=0)
+    with suppress(RootError):
+        if (root := newest(places.roots)) is not None:
+            last = max(last, root.first + root.size - 1)
+    return last
 
 
 def _row(store: Rows, id: str) -> Recording | DamagedRow | None:
@@ -138,7 +173,7 @@ class _Rebuilding:
     def begin_segment(self) -> None:
         """Tell the chain once, before the first row, that what follows was not written when it happened."""
         if not self._begun:
-            self.archive.store.begin_segment(Reason("rebuilt from the files beside the recordings"))
+            self.archive.store.begin_segment(REBUILT)
             self._begun = True
 
     def restore(self, id: str) -> None:

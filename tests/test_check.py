@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import ssl
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from retention.files import alone
+from retention.rebuild import BEGUN_ANEW
 from retention.sqlite import Store
 from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
 from sipagent.check.machine import answers_as_agent, known_holes
@@ -254,6 +256,11 @@ def test_the_database_is_read_whole(set_up: SetUp) -> None:
     (set_up.directory / "recordings" / "20261124T222000123-4f2a9c.json").write_text("{}")
     level, detail = set_up.one("retention.database")
     assert level == "error" and "sipagent rebuild" in detail  # it is lost: recordings are there
+    Store(database).close()
+    assert set_up.one("chain") == ("error", BEGUN_ANEW)
+    database.unlink()
+    shutil.rmtree(set_up.directory / "recordings")
+    assert "sipagent rebuild" in set_up.one("retention.database")[1]  # the head tells of it, too
     Store(database).close()
     assert set_up.one("retention.database") == ("ok", f"{database} is whole")
     assert set_up.one("purge") == ("ok", "nothing is overdue")

@@ -1,6 +1,7 @@
 """The purge's thread: clock, terms, alarms, time stamps, its end, and its turn among hosts."""
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from retention.clock import ClockReading, look, resume
 from retention.holds import place
 from retention.marks import Mark, Marks
 from retention.purge import PurgeReport, Removal
+from retention.rebuild import BEGUN_ANEW, rebuild
 from retention.records import Access, Hold, Recording, Status, due_date
 from retention.roots import make_root, read_root
 from retention.stamps import FolderStamps, StampError, newest, proven, read_answer, stamp_head
@@ -269,6 +271,26 @@ def test_a_wrong_clock_and_an_overdue_review_are_alarms(service: Service) -> Non
     service.one_turn()
     assert service.alerts[1:] == ["holds whose review is overdue: 1; see `sipagent holds`"]
     assert service.archive.store.recording(rows[0].id).hold is not None
+
+
+@pytest.mark.parametrize("left", [("retention.head",), ("roots",), ("recordings",), ()])
+def test_a_database_that_was_lost_is_told_of_until_it_is_rebuilt(
+    service: Service, left: tuple[str, ...]
+) -> None:
+    """By whatever tells of it; a first start has nothing beside it."""
+    keep(service.archive, recording())
+    service.clock.wall = DUE - DAY
+    make_root(service.archive.store, service.clock.wall)
+    service.archive.store.close()
+    for name in {"retention.db", "retention.head", "roots", "recordings"} - {*left}:
+        path = service.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    service.one_turn()
+    assert service.alerts == [str(BEGUN_ANEW)] * len(left)
+    with store_of(service.config()) as store:
+        rebuild(archive_of(service.config(), store))
+    service.one_turn()
+    assert len(service.alerts) == len(left)
 
 
 @pytest.mark.usefixtures("quick")

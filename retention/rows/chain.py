@@ -62,6 +62,7 @@ _Json = dict[str, Any]
 
 GENESIS = "0" * 64
 SEGMENT = "segment"
+LOST = Reason("the database was lost")  # of one that goes on from an exported head
 ALTERED = "altered"
 
 # kind → the table whose rows it is about, their type, and the fields of these that lead to a person

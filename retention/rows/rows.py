@@ -50,6 +50,8 @@ from retention.records import (
 )
 from retention.rows import selection
 from retention.rows.chain import (
+    LOST,
+    SEGMENT,
     TABLES,
     ChainEntry,
     ChainHead,
@@ -257,6 +259,11 @@ class Rows(ABC):
         with self.write():
             self._ledger.begin_segment(reason, self._lost_head())
 
+    def last_segment(self) -> str:
+        """Why the newest segment of the chain was begun."""
+        sql = "SELECT subject FROM chain WHERE kind = ? AND was = 0 ORDER BY seq DESC LIMIT 1"
+        return "".join(row["subject"] for row in self._read(sql, [SEGMENT]))
+
     # rows
 
     def each(self, listing: Listing) -> Iterator[Row]:
@@ -346,9 +353,7 @@ class Rows(ABC):
             lost = self._lost_head()
             if lost is None:
                 self._export(nothing)  # so that no crash leaves a chain without its file
-            self._ledger.begin_segment(
-                Reason("a new database") if lost is None else Reason("the database was lost"), lost
-            )
+            self._ledger.begin_segment(Reason("a new database") if lost is None else LOST, lost)
 
     def _lost_head(self) -> Lost:
         """The exported head, if the chain does not have it: its database is gone, or an older one was

@@ -23,7 +23,7 @@ from http.client import HTTPException
 from importlib.resources import files
 from pathlib import Path
 
-from retention.recording_files import has_metadata
+from retention.rebuild import is_left
 from retention.reserve import is_running
 from retention.sqlite import fault_in
 from retention.texts import Reason, strerror
@@ -343,8 +343,8 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
 
 def _no_database(config: Config, path: Path) -> Finding:
     what = "retention.database" if is_here(config) else "cluster.journal"
-    if is_here(config) and has_metadata(spool_of(config)):
-        return error(what, "{0} is missing, but there are recordings: see `sipagent rebuild`", path)
+    if is_here(config) and is_left(config.places, spool_of(config)):
+        return error(what, "{0} is missing, and what it held with it; see `sipagent rebuild`", path)
     if not os.access(path.parent, os.W_OK):
         return error(what, "{0} cannot be made: {1} is missing or not writable", path, path.parent)
     return ok(what, "{0} will be made", path)

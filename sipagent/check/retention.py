@@ -19,6 +19,7 @@ from retention.files import Moved, Places, read_moved
 from retention.holds import reviews_overdue
 from retention.outbox import waiting
 from retention.purge import OVERDUE, ahead_of, due, plan
+from retention.rebuild import BEGUN_ANEW, is_lost
 from retention.records import RecordError
 from retention.reserve import lasting_problems
 from retention.rows.chain import DAMAGED, ChainHead, ChainHeadError, damaged_path, read_head
@@ -215,7 +216,7 @@ def retention_findings(
             yield _erasures(archive_of(config, store))
             yield _not_recorded(store, now)
             yield _holds(store, now.astimezone(config.service.timezone))
-            yield _chain(store, config.kept_places.head)
+            yield _lost(archive_of(config, store)) or _chain(store, config.kept_places.head)
     except StoreError as problem:
         if is_here(config) or not isinstance(problem, TryAgain):  # that it does not answer has been said
             yield error("retention.database", str(problem))
@@ -290,6 +291,10 @@ def _holds(store: Rows, local: datetime) -> Finding:
     if late:
         return error("holds", "{0} whose review is overdue: see `sipagent holds`", late)
     return ok("holds", "no review is overdue")
+
+
+def _lost(archive: Archive) -> Finding | None:
+    return error("chain", BEGUN_ANEW) if is_lost(archive) else None
 
 
 def _chain(store: Rows, file: Path) -> Finding:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from retention.archive import Archive
 from retention.erase import KeptCall
-from retention.recording_files import has_metadata
+from retention.rebuild import is_left
 from retention.records import Access, Record, RuleError, parse_json
 from retention.roots import (
     CallerReceipt,
@@ -69,7 +69,7 @@ class Verification(Record):
 def archive_to_verify(config: Config) -> Archive:
     """Raises NoDatabase without a database: there is nothing to check, or all of it is gone."""
     if not is_there(config):
-        if config.kept_places.head.exists() or has_metadata(spool_of(config)):
+        if is_left(config.kept_places, spool_of(config)):
             raise NoDatabase(
                 "{0} is missing, and what it held with it; see `sipagent rebuild`", config.database
             )

@@ -24,6 +24,7 @@ from retention.clock import ClockReading, look, read_clock, suspended
 from retention.holds import reviews_overdue
 from retention.marks import ArchiveError
 from retention.purge import PurgeReport, ahead_of, erase_pending, overdue, purge
+from retention.rebuild import BEGUN_ANEW, is_lost
 from retention.roots import RootError, make_root, stamp_roots
 from retention.rows.rows import Rows, StoreError, TryAgain
 from retention.stamps import StampedElsewhere, StampError, proven, stamp_head
@@ -112,6 +113,9 @@ class Purging:
         terms = terms_of(self._config)
         with store_of(self._place) as store, store.alone(PURGING) as alone:
             reading = self._read_clock()
+            archive = archive_of(self._place, store)
+            if is_lost(archive):
+                self._alert(str(BEGUN_ANEW))
             if not alone:
                 log.info("purged_elsewhere", detail="another host is at it")
                 if suspended(store, reading, proven(store, kept.timestamp_ca)) is None:
@@ -123,7 +127,6 @@ class Purging:
             if why is not None:
                 self._alert(f"purging is suspended: {why}; {RESUMES}")
                 return
-            archive = archive_of(self._place, store)
             report = purge(archive, reading.wall, terms, over=self._over.is_set)
             tell(report)
             self.failures["purge"] += len(report.failed)
