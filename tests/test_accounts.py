@@ -268,6 +268,18 @@ def test_a_reset_takes_password_and_authenticator_away(accounts: Accounts, clock
     assert accounts.check("Ann", PASSWORD + "!", other.at(clock.now))
 
 
+def test_who_can_log_in_has_something_to_do_it_with(
+    accounts: Accounts, clock: Clock, passkey: Passkey
+) -> None:
+    """Not one who has only a code."""
+    accounts.add("Waiting", ["listener"])
+    able = {passkey.account, enrolled(accounts, clock, "Bob")[0].id}
+    able.add(accounts.vouched_for("https://id.example x", "Claire", ["listener"]).id)
+    assert accounts.who_can_log_in() == able
+    accounts.reset(passkey.account)
+    assert accounts.who_can_log_in() == able - {passkey.account}
+
+
 def test_all_three_must_fit(accounts: Accounts, clock: Clock) -> None:
     account, totp = enrolled(accounts, clock)
     digits = totp.at(clock.now)

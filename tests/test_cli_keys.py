@@ -235,11 +235,30 @@ def test_an_account_from_its_code_to_its_end(office: Office) -> None:
     ]
 
 
+def test_an_administrator_who_cannot_log_in_yet_is_no_other(office: Office) -> None:
+    for name in ("Ann", "Bob"):
+        office.run("user", "add", name, *ADMINISTRATOR)
+    with accounts(office) as there:
+        ann, code = there.reset(there.meant("Ann").id)
+        totp = pyotp.TOTP(new_totp())
+        there.enrol(code, "a long walk by the sea", totp.secret, totp.now())
+    for words in (["change", "Ann", *LISTENER], ["remove", "Ann"]):
+        assert "'Ann' is the last administrator; accepted: first" in office.fails(1, "user", *words)
+    office.run("user", "change", "Bob", *LISTENER)
+    office.run("user", "change", "Bob", *ADMINISTRATOR)
+    office.run("user", "reset", "Ann")  # who can log in no more, either
+    office.run("user", "remove", "Ann")
+    office.run("user", "remove", "Bob")
+    assert listed(office, "user") == []
+
+
 def test_an_account_is_changed_and_the_last_administrator_stays(office: Office) -> None:
     key, path = make_pair(office, "claire"), office.folder / "keys" / "claire.pub"
     office.run("user", "add", "Claire Petit", *ADMINISTRATOR)
     office.run("user", "add", "Bob", "--role", "supervisor")
-    refused = "'Claire Petit' is the last administrator; accepted: somebody else with that role first"
+    refused = (
+        "'Claire Petit' is the last administrator; accepted: first somebody else of that role who can log in"
+    )
     assert (
         office.fails(1, "user", "change", "claire petit", *LISTENER, "--key", path)
         == f"sipagent: {refused}\n"

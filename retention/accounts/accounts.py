@@ -436,6 +436,12 @@ class Accounts(Tokens, Passkeys, Copying):
         """Whether there is any account."""
         return bool(self._read("SELECT 1 FROM accounts LIMIT 1"))
 
+    def who_can_log_in(self) -> set[int]:
+        """The ids of those who have a password and an authenticator, or a passkey, or come by an issuer."""
+        able = "password IS NOT NULL AND totp IS NOT NULL OR subject IS NOT NULL"
+        sql = f"SELECT id FROM accounts WHERE {able} OR id IN (SELECT account_id FROM passkeys)"
+        return {row["id"] for row in self._read(sql)}
+
     def by_id(self, id: int) -> Account | None:
         """The account, unless it was removed."""
         return next(map(_account, self._read(f"{_ACCOUNT} WHERE accounts.id = ?", id)), None)

@@ -96,9 +96,12 @@ def reset_account(desk: Desk, meant: str | int) -> Coded:
 
 
 def remove_account(desk: Desk, meant: str | int) -> Account:
-    """Remove an account; all its sessions end. Raises AccountError."""
+    """Remove an account; all its sessions end. Raises AccountError, also for the only administrator who can
+    log in."""
     with _changing(desk, "account", f"remove {_named(desk, meant)}") as accounts:
         account = _other(desk, meant)
+        if account.id in accounts.who_can_log_in():
+            _refuse_last(accounts, account, ())
         accounts.remove(account.id)
     return account
 
@@ -126,10 +129,16 @@ def change_account(desk: Desk, meant: str | int, wanted: AccountChange) -> Accou
 
 
 def _refuse_last(accounts: Accounts, account: Account, roles: Sequence[str]) -> None:
-    """Raises AccountError for the last administrator, who would be none any more."""
-    others = any(ADMINISTRATOR in one.roles for one in accounts.all() if one.id != account.id)
-    if ADMINISTRATOR in account.roles and ADMINISTRATOR not in roles and not others:
-        said = N_("{0!r} is the last administrator; accepted: somebody else with that role first")
+    """Raises AccountError for the last administrator who can log in, or of all, who would be none any
+    more."""
+    if ADMINISTRATOR not in account.roles or ADMINISTRATOR in roles:
+        return
+    able = accounts.who_can_log_in()
+    others = {one.id for one in accounts.all() if ADMINISTRATOR in one.roles} - {account.id}
+    if not (others & able if account.id in able else others):
+        said = N_(
+            "{0!r} is the last administrator; accepted: first somebody else of that role who can log in"
+        )
         raise AccountError(said, account.name)
 
 
