@@ -239,7 +239,7 @@ def test_an_administrator_who_cannot_log_in_yet_is_no_other(office: Office) -> N
     for name in ("Ann", "Bob"):
         office.run("user", "add", name, *ADMINISTRATOR)
     with accounts(office) as there:
-        ann, code = there.reset(there.meant("Ann").id)
+        _, code = there.reset(there.meant("Ann").id)
         totp = pyotp.TOTP(new_totp())
         there.enrol(code, "a long walk by the sea", totp.secret, totp.now())
     for words in (["change", "Ann", *LISTENER], ["remove", "Ann"]):
