@@ -438,10 +438,12 @@ def _text(record: Record) -> bytes:
 def _read(path: Path, of: type[_R], version: str) -> _R:
     with path.open("rb") as file:
         content = file.read(_LIMIT)
-    try:
+    told: Json = {}
+    with suppress(ValueError):  # of which the parser would tell in English
         told = parse_json(content.decode())
-        if told.get("version") != version:
-            raise RootError("{0}: is not of the form {1}", path, version)
+    if told.get("version") != version:
+        raise RootError("{0}: is not of the form {1}", path, version)
+    try:
         return of.from_json(told)
     except (ValueError, RecordError) as wrong:
         raise RootError("{0}: is not readable: {1}", path, wrong) from wrong

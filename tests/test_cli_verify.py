@@ -206,6 +206,9 @@ def test_a_caller_gets_a_receipt_and_anybody_checks_it(office: Office) -> None:
     published.write_text(published.read_text().replace(root.root, "0" * 64))
     assert "one of them was changed" in office.fails(1, "receipt", "verify", out, "--root", published)
     assert "is not of the form sipagent-root-1" in office.fails(1, "receipt", "verify", out, "--root", out)
+    (none := office.folder / "none.json").write_text("a letter")
+    said = f"sipagent: {none}\u00a0: n’est pas de la forme sipagent-receipt-1\n"
+    assert office.fails(1, "receipt", "verify", none, "--root", out, "--lang", "fr") == said
     assert "does not exist" in office.fails(2, "receipt", "verify", out, "--root", "none.json")
 
 
