@@ -54,6 +54,12 @@ def test_json_is_the_contract(office: Office) -> None:
     assert (whole["sealed_to"], whole["notes"], whole["copies"], whole["accesses"]) == (None, [], [], [])
 
 
+def test_one_form_at_a_time(office: Office) -> None:
+    for words in (["list"], ["calls"], ["stats"], ["holds"], ["today"], ["user", "list"]):
+        said = office.fails(2, *words, "--json", "--csv")
+        assert "--json and --csv exclude each other; accepted: one of them" in said, words
+
+
 def test_csv_has_what_json_has_and_no_formula(office: Office) -> None:
     for caller in ("+33612345678", "=HYPERLINK(1)", "-1+2", "@SUM", 'Zoé; "quoted"\nline'):
         office.call(caller=caller)

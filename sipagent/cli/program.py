@@ -35,11 +35,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, wraps
 from gettext import gettext, pgettext
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
@@ -504,11 +504,17 @@ Form = Literal["json", "csv"]
 """What a list is printed as, for programs; None: as a table, for people."""
 
 
-form_option = all_of(
-    click.option("--json", "form", flag_value="json", help="Print JSON, times in UTC."),
-    click.option("--csv", "form", flag_value="csv", help="Print CSV (RFC 4180), times in UTC."),
-)
-"""`--json` and `--csv`."""
+def form_option(command: Decorated) -> Decorated:
+    """`--json` and `--csv`, which give `form`; one of them."""
+
+    @wraps(command)
+    def formed(*args: Any, as_json: bool, as_csv: bool, **rest: Any) -> Any:
+        if as_json and as_csv:
+            raise click.UsageError(_("--json and --csv exclude each other; accepted: one of them"))
+        return command(*args, form="json" if as_json else "csv" if as_csv else None, **rest)
+
+    csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV (RFC 4180), times in UTC.")
+    return cast(Decorated, json_option(csv_option(formed)))
 
 
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]+$)")
