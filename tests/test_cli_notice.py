@@ -86,6 +86,12 @@ def test_open_or_closed_and_why_and_until_when(room: Room, office: Office) -> No
         assert last.startswith(f"until {until.replace('T', ' ')}:00, in ")
 
 
+def test_a_day_is_named_in_the_language_that_is_read(room: Room, office: Office) -> None:
+    room.set("hours", HOURS)
+    said = office.run("hours", "--at", "2026-11-23T12:00", "--lang", "fr").out
+    assert "lundi 08:30-12:00" in said
+
+
 def test_without_a_moment_it_is_now_and_without_hours_always_open(office: Office) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     found = json.loads(office.run("hours", "--json").out)

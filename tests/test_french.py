@@ -15,7 +15,7 @@ import pytest
 
 from media.hearing.keyword import Meaning
 from retention import statistics
-from retention.records import Access, Event, HostState, Note, Receipt, Status, due_date, new_id
+from retention.records import Access, Event, HostState, MissingSound, Note, Receipt, Status, due_date, new_id
 from retention.use import ACCESS_REQUEST
 from sipagent import demo
 from sipagent.call import machines
@@ -26,7 +26,7 @@ from sipagent.cli.program import Failure, help_texts
 from sipagent.config.sampling import Seed, draw
 from sipagent.config.tables import TOKEN_ROLES
 from sipagent.languages.choice import speaking
-from sipagent.languages.labels import happening, how_drawn
+from sipagent.languages.labels import happening, how_drawn, missing_sound
 from tests import catalogues
 from tests.configured import SMALL, read, with_keys
 from tests.kept import START, receipt, recording
@@ -304,6 +304,12 @@ def test_every_action_of_the_trace_has_its_words() -> None:
         ("decision: refused (dtmf)", "décision : refusé (touche)"),
         ("sip:201@10.0.0.1: no answer", "sip:201@10.0.0.1 : pas de réponse"),
         ("transfer to sip:203@10.0.0.1: busy", "transfert vers sip:203@10.0.0.1 : occupé"),
+        ("a token, from 192.0.2.7", "un jeton, depuis 192.0.2.7"),
+        ("from ::1", "depuis ::1"),
+        ("enrolled: a password and an authenticator", "inscrit : un mot de passe et un authentificateur"),
+        ("add Ann: listener, officer", "ajout de Ann : écoutant, délégué"),
+        ("reset Ann", "remise à zéro de Ann"),
+        ("POST /recordings/{id}: accepted: listener", "POST /recordings/{id} : accepté : écoutant"),
         ("something that nobody foresaw", "something that nobody foresaw"),
     ],
 )
@@ -312,6 +318,12 @@ def test_what_happened(english: str, shown: str) -> None:
         assert shown in plain(happening(english))
     with speaking("en"):
         assert happening(english) == english
+
+
+def test_what_is_missing_is_told_in_words_in_english_too() -> None:
+    row = recording(missing=(MissingSound(from_s=1.0, to_s=2.0, channel="caller", why="not_fed"),))
+    with speaking("en"):
+        assert missing_sound(row)[0][0] == "gave no sound, caller"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.9])

@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import available_timezones
 
 from media.prompt import EssentialPart, Loudness, PromptError, PromptFile, inspect_prompt, loudness
-from retention.texts import Reason, reason_of
+from retention.texts import Reason, joined, reason_of
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.hours import days_shown, without
 from sipagent.config.load import Config, Holidays, PromptSet
@@ -125,7 +125,8 @@ def relay_findings(config: Config) -> Iterator[Finding]:
     if not access.relay:
         return
     week = None if config.hours is None else config.hours.week
-    lacks = ", ".join(days_shown(without(week, access.relay_hours))) if access.relay_hours else ""
+    missing = days_shown(without(week, access.relay_hours)) if access.relay_hours else ()
+    lacks = joined(missing, "{0}, {1}") if missing else ""
     if not lacks:
         yield ok(what, "those of the service: {0}", access.relay)
     elif config.service.country == "FR":

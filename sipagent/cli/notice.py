@@ -179,7 +179,7 @@ def _why(state: OpeningState) -> str:
             day, *rest = state.what.split(" ", 1)
             hours = "".join(rest)
             said = _("hours.week: {day} {hours}") if hours else _("hours.week: {day} closed all day")
-            return said.format(day=day, hours=hours)
+            return said.format(day=_(day), hours=hours)
         case "holiday":
             return f"hours.holidays: {state.what}"
         case "closed":

@@ -15,6 +15,10 @@ from retention.records import Special
 from retention.texts import Reason
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+NAMES = (  # of them, for people
+    *(Reason("mon"), Reason("tue"), Reason("wed"), Reason("thu"), Reason("fri")),
+    *(Reason("sat"), Reason("sun")),
+)
 DAY = 24 * 60  # minutes
 HORIZON_DAYS = 740  # next_change looks two years ahead: longer than any intended closure
 
@@ -65,7 +69,9 @@ def _without(intervals: Iterable[Interval], others: Iterable[Interval]) -> Itera
 
 def days_shown(week: Week) -> tuple[str, ...]:
     """Write each day that has hours: `mon 08:30-12:00,13:30-17:30`."""
-    return tuple(f"{day} {shown(hours)}" for day, hours in zip(DAYS, week, strict=True) if hours)
+    return tuple(
+        Reason("{0} {1}", day, shown(hours)) for day, hours in zip(NAMES, week, strict=True) if hours
+    )
 
 
 def _parse_interval(text: str) -> Interval:

@@ -118,6 +118,7 @@ _VALUE = re.compile(r"\{(\w+)(?:!r)?\}")
 _READ: dict[str, Callable[[str], str]] = {  # what is a code, or such a line itself
     "decision": partial(label, "decision"),
     "by": partial(label, "by"),
+    "roles": lambda roles: ", ".join(label("role", one) for one in roles.split(", ")),
     **dict.fromkeys(("what", "0"), happening),
 }
 
@@ -253,8 +254,13 @@ def missing_sound(row: "Recording") -> list[tuple[str, str]]:
 SILENCES = ("paused", "stopped", "hold", "transfer")  # of `why`: nobody was to be heard
 
 
+_WORDS = {"not_fed": "gave no sound", "nothing_came": "nothing came"}  # English, for codes that are no words
+
+
 def _kind(why: str, channel: str) -> str:
-    return _("{why}, {channel}").format(why=label("missing", why), channel=label("channel", channel))
+    said = label("missing", why)
+    named = _WORDS.get(why, why) if said == why else said
+    return _("{why}, {channel}").format(why=named, channel=label("channel", channel))
 
 
 def _told(spans: "Sequence[MissingSound]") -> str:

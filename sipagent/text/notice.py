@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from media.prompt import PromptFile, inspect_prompt
-from retention.texts import Reason
-from sipagent.config.hours import DAYS, Week
+from retention.texts import Reason, joined
+from sipagent.config.hours import NAMES, Week
 from sipagent.config.load import Config
 from sipagent.config.tables import WORDS
 from sipagent.text import LANGUAGES
@@ -276,7 +276,8 @@ def _listed(days: frozenset[int]) -> str:
             runs[-1].append(day)
         else:
             runs.append([day])
-    return ", ".join("-".join(DAYS[day] for day in dict.fromkeys((run[0], run[-1]))) for run in runs)
+    ends = ((NAMES[run[0]], NAMES[run[-1]]) for run in runs)
+    return joined((one if one == last else Reason("{0}-{1}", one, last) for one, last in ends), "{0}, {1}")
 
 
 def _clock(minute: int) -> str:

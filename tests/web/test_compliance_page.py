@@ -185,6 +185,8 @@ def test_the_register_and_the_notice_are_the_commands_own(
     page = asking.client.get("/compliance/notice").text
     assert "Callers who do not hear" in page and "Relais &lt;24&gt;" in page and "mon 09:00-12:00" in page
     assert "English: 2" in page and "Hello. &lt;b&gt;" in page and "names an example" in page
+    asking.login(Role.OFFICER, language="fr")
+    assert "lundi 09:00-12:00" in asking.client.get("/compliance/notice").text
 
 
 @pytest.mark.parametrize(

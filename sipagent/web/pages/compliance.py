@@ -14,6 +14,7 @@ from sipagent.config.hours import days_shown
 from sipagent.languages import spoken
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.spoken import shown
 from sipagent.web.background import STARTED, CommandOutcome
 from sipagent.web.guard import Entry, form_of
 from sipagent.web.problems import Problem
@@ -95,7 +96,7 @@ def notice_page(request: Request) -> Response:
         notices=commands.recent("notice", "--json"),
         lint=commands.recent("notice", "--lint", "--json"),
         relay=access.relay,
-        relay_hours=", ".join(days_shown(access.relay_hours)) if access.relay_hours else None,
+        relay_hours=", ".join(map(shown, days_shown(access.relay_hours))) if access.relay_hours else None,
     )
 
 
