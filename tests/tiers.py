@@ -15,8 +15,11 @@ FULL = (
     "web/test_listening.py",
     "web/test_now_live.py",
     "web/test_passkeys_in_browser.py",
-    # as long as a lease is, twice
-    "test_among_hosts.py::test_nobody_is_lost_to_the_first_who_reaches_a_database_that_was_away",
+    "web/test_session_end.py",
+    # what several hosts share: the quick tier has one database, and of these one of each kind
+    *("test_among_hosts.py", "test_board_rows.py", "test_shared_board.py", "test_shared_database.py"),
+    *("test_shared_faults.py", "test_shared_reads.py", "test_two_hosts.py", "web/test_login_shared.py"),
+    "test_words.py::test_both_databases_find_the_same",
     # what other libraries play: an issuer of logins, and whatever the document of the interface allows
     "web/test_api_attacked.py::test_whatever_is_asked",
     "web/test_oidc.py",
@@ -35,8 +38,6 @@ FULL = (
     # colleagues who enrol: one of them does so in the quick tier
     "test_enrol_calls.py::test_a_voice_that_is_kept_is_replaced_once_and_only_where_that_is_allowed",
     "test_enrol_calls.py::test_on_a_network_kamailio_stands_in_front",
-    # a shared database whose line is cut, beyond kills and a turn that nobody gives back
-    "test_shared_faults.py::test_a_line_that_is_cut_or_says_nothing_is_told_and_comes_back",
     # the engine's own scenes that last: what they hold is also held by what is quick beside them
     "test_pjsip.py::test_each_way_to_hold_is_told_and_kills_nobody",
     "test_pjsip_media.py::test_the_bridges_clock_waits_for_no_python_and_what_is_missed_is_known",
@@ -54,6 +55,8 @@ FULL = (
     "test_whisper.py",
 )
 QUICK = (
+    "test_shared_faults.py::test_kills_in_the_midst_of_commits_leave_whole_transactions",
+    "test_two_hosts.py::test_what_one_does_the_other_sees",
     "live/test_recording.py::test_what_is_written_down",
     "live/test_refusal.py::test_during_the_notice[inband]",
     "live/test_refusal.py::test_in_the_call[rfc4733]",
@@ -73,7 +76,7 @@ QUICK = (
 LASTING = (
     *("test_crash_steps", "test_pjsip_media", "test_enrol_calls", "test_pieces", "test_shared_faults"),
     *("test_row_keys", "test_hold_race", "test_detector", "test_two_hosts", "test_keeping"),
-    *("test_forgetting", "test_lost", "web/test_session_end", "live/"),
+    *("test_forgetting", "test_lost", "live/"),
 )
 """Files of few tests that last: they begin first, so that at the end no worker is alone with one."""
 
