@@ -196,7 +196,7 @@ class Exchange:
     def _exchange(self) -> bytes | NoAnswer:
         url, limit = self._url, self._limit
         proxies = [] if self._fence is None else [urllib.request.ProxyHandler({})]
-        opener = urllib.request.build_opener(_NoRedirect, _Http(self), _Https(self), *proxies)
+        opener = urllib.request.build_opener(_NoRedirect, _Connecting(self), *proxies)
         try:
             with opener.open(self._request, timeout=SILENCE_S) as response:
                 answer: bytes = response.read(limit + 1) if limit else b""
@@ -276,19 +276,16 @@ class _Tls(http.client.HTTPSConnection):
         self.exchange.keep(self.sock)
 
 
-class _Http(urllib.request.HTTPHandler):
+class _Connecting(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Over connections of this exchange."""
+
     def __init__(self, exchange: Exchange) -> None:
-        super().__init__()
+        # past HTTPSHandler's own, which from Python 3.12 on reads the system's roots, also for http
+        urllib.request.AbstractHTTPHandler.__init__(self)
         self.exchange = exchange
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(_Plain, exchange=self.exchange), request)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, exchange: Exchange) -> None:
-        super().__init__()
-        self.exchange = exchange
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(_Tls, exchange=self.exchange), request)
