@@ -40,7 +40,7 @@ from sipagent.agent.stored import archive_of, journal_of, shared_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables import LEASE_S
 from sipagent.logs import alert
-from sipagent.service.control import attempt
+from sipagent.service.control import Alarms, attempt
 
 if TYPE_CHECKING:
     from retention.postgres.database import SharedStore
@@ -109,7 +109,6 @@ END_S = 5.0  # that what waits may take at the end
 SILENT_S = 15.0  # without an answer: the database stands still
 LATE_S = 60.0  # of lag, or
 FULL = 0.5  # of the journal: an alarm
-EVERY_S = 3600.0  # and again
 SHIPPING_FAULTS = (StoreError, ConfigError, OSError)
 
 log = structlog.get_logger(__name__)
@@ -143,7 +142,7 @@ class Shipping:
         self._seen = ShippingFigures()
         self._asked: float | None = None  # since when an answer of the database is waited for
         self._config = config
-        self._alert = alert
+        self._alarms = Alarms(alert)
         self._after = after
         self._lease_s = LEASE_S if config.cluster is None else config.cluster.lease_s
         self._host = config.host or ONLY
@@ -154,7 +153,6 @@ class Shipping:
         self._shipper: Shipper | None = None
         self._renews_at = 0.0
         self._again_s = 0.0  # after a failed attempt
-        self._told: dict[str, float] = {}  # alarms, and when
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipping", daemon=True)
 
@@ -230,9 +228,9 @@ class Shipping:
         self._asked = time.monotonic()
         self._seen = replace(self._seen, shipped=self._seen.shipped + sent.rows)
         for name, problem in sent.damaged:
-            self._tell(f"{name} stays in the journal, for it cannot be read: {problem}")
+            self._alarms.tell(f"{name} stays in the journal, for it cannot be read: {problem}")
         if sent.missing:
-            self._tell(
+            self._alarms.tell(
                 f"an older state of the shared database came back: {sent.missing} entries of this host are "
                 "not in it any more; see `sipagent verify`"
             )
@@ -246,13 +244,13 @@ class Shipping:
         self._again_s = min(2 * self._again_s, most) if self._again_s else first
         failures = self._seen.shipping_failures + 1
         self._seen = replace(self._seen, shared_database_up=False, shipping_failures=failures)
-        self._tell(f"{fault}; what calls write waits in the journal", name="away")
+        self._alarms.tell(f"{fault}; what calls write waits in the journal", name="away")
 
     def _goes_well(self) -> None:
         if self._again_s:
             log.info("shared_database_back", detail="what had waited in the journal is there")
         self._again_s = 0.0
-        self._told.pop("away", None)
+        self._alarms.end("away")
         self._seen = replace(self._seen, shared_database_up=True)
 
     def _look(self) -> None:
@@ -260,7 +258,7 @@ class Shipping:
         try:
             lag, used = self._journal.lag(), self._journal.used()
         except StoreError as fault:
-            self._tell(f"the journal: {fault}", name="journal")
+            self._alarms.tell(f"the journal: {fault}", name="journal")
             return
         lag_s = lag.seconds(datetime.now(UTC))
         self._seen = replace(
@@ -270,16 +268,11 @@ class Shipping:
             journal_used_ratio=used,
         )
         if lag_s > LATE_S:
-            self._tell(f"the journal is {lag_s:.0f} s behind: {lag.rows} rows wait in it", name="late")
+            self._alarms.tell(f"the journal is {lag_s:.0f} s behind: {lag.rows} rows wait in it", name="late")
         if used > FULL:
-            self._tell(f"the journal is full to {used:.0%}: beyond that no row can be kept", name="full")
-
-    def _tell(self, problem: str, name: str | None = None) -> None:
-        """Once, and again every hour."""
-        now, name = time.monotonic(), name or problem
-        if now - self._told.get(name, -EVERY_S) >= EVERY_S:
-            self._told[name] = now
-            self._alert(problem)
+            self._alarms.tell(
+                f"the journal is full to {used:.0%}: beyond that no row can be kept", name="full"
+            )
 
 
 COMPLETING_FAULTS = (OSError, StoreError, ArchiveError, ConfigError)
@@ -291,7 +284,7 @@ class Completing:
 
     def __init__(self, config: Config, alert: Callable[[str], None]) -> None:
         self._config = config
-        self._alert = alert
+        self._alarms = Alarms(alert, TELL_AGAIN_S)
         self._host = config.host or ONLY
         self._lease_s = LEASE_S if config.cluster is None else config.cluster.lease_s
         self._every_s = self._lease_s / RENEWALS
@@ -299,7 +292,6 @@ class Completing:
         self._answered_at = 0.0
         self._shared: SharedStore | None = None
         self._told: queue.SimpleQueue[Sent] = queue.SimpleQueue()
-        self._failed: dict[str, float] = {}
         self._over = threading.Event()
         self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lost", daemon=True)
@@ -411,10 +403,7 @@ class Completing:
                 log.info("erased", id=id, detail="another host had been told to")
 
     def _fails(self, name: str, fault: str) -> None:
-        now = time.monotonic()
-        if now - self._failed.get(name, -TELL_AGAIN_S) >= TELL_AGAIN_S:
-            self._failed[name] = now
-            self._alert(f"{name}: {fault}")
+        self._alarms.tell(f"{name}: {fault}", name=name)
 
 
 @contextmanager

@@ -60,6 +60,26 @@ def attempt(
     return False
 
 
+class Alarms:
+    """Alerts of what may last: each by its name once, and again every hour, or `every_s`."""
+
+    def __init__(self, alert: Callable[[str], None], every_s: float = 3600.0) -> None:
+        self._alert = alert
+        self._every_s = every_s
+        self._told: dict[str, float] = {}  # by name, and when
+
+    def tell(self, problem: str, name: str = "") -> None:
+        """Its own text is its name, unless it has another."""
+        now, name = time.monotonic(), name or problem
+        if now - self._told.get(name, -self._every_s) >= self._every_s:
+            self._told[name] = now
+            self._alert(problem)
+
+    def end(self, name: str) -> bool:
+        """It is over; whether it was told of."""
+        return self._told.pop(name, None) is not None
+
+
 class Orders:
     """Written by signals, or by the supervisor's messages; read by the thread that does the work."""
 

@@ -38,7 +38,7 @@ from sipagent import logs
 from sipagent.agent.stored import is_here, store_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables import EventsTable
-from sipagent.service.control import attempt
+from sipagent.service.control import Alarms, attempt
 
 SENDING = "events"  # one host at a time does this
 TRIED_FOR = timedelta(days=3)
@@ -49,7 +49,6 @@ HEAD_S = 1.0  # between two looks at the exported head
 SHARED_S = 5.0  # between two looks at a database that hosts share
 EVERY_S = 60.0  # in any case
 LATE_S = 300.0  # after which a receiver that takes nothing is told of
-TELL_S = 3600.0  # after which it is told of once more
 END_S = 5.0  # that a database which stands still is waited for
 AT_ONCE = 100  # events in one read
 ALERTS = 1000  # that wait for the database; what is beyond stands in the log
@@ -110,14 +109,13 @@ class Sending:
     ) -> None:
         self._config = config
         self._place = config  # of the database, which stays the same until the service restarts
-        self._alert = alert
+        self._alarms = Alarms(alert)
         self._clock = clock
         self._delivered = self._failures = 0
         self._seen = outbox.Waiting(0, None, 0)
         self._in_a_row = 0  # attempts that failed since the receiver took one
         self._taken_at = 0.0  # when it did, or the first of these was made; monotonic, as all below
         self._rests_until = 0.0
-        self._told: dict[str, float] = {}  # alarms, and when
         self._alerts: deque[tuple[str, str | None, datetime]] = deque(maxlen=ALERTS)
         self._exchange: Exchange | None = None
         self._over = threading.Event()
@@ -168,7 +166,7 @@ class Sending:
                 self._due.clear()
 
     def _fails(self, fault: str) -> None:
-        self._tell("fails", f"events wait: {fault}")
+        self._alarms.tell(f"events wait: {fault}", name="fails")
 
     def _serve(self) -> None:
         """Over one connection, as long as it works and there is somebody to tell."""
@@ -176,7 +174,7 @@ class Sending:
             while not self._over.is_set() and (told := self._config.events) is not None:
                 head = self._head()
                 wait_s = self._turn(store, told)
-                self._told.pop("fails", None)
+                self._alarms.end("fails")
                 self._wait(wait_s, head)
 
     def _wait(self, wait_s: float, head: int | None) -> None:
@@ -241,7 +239,7 @@ class Sending:
             for id in arrived:
                 outbox.delivered(store, id, self._clock())
         self._delivered += len(arrived)
-        if self._told.pop("late", None) is not None:
+        if self._alarms.end("late"):
             log.info("events", detail="the receiver takes what had waited")
 
     def _is_taken(self, store: Rows, event: OutboxEvent, told: EventsTable, secrets: Sequence[bytes]) -> bool:
@@ -278,16 +276,11 @@ class Sending:
         given_up = now >= ends and event.attempts > 0
         outbox.failed(store, event.id, now, problem, None if given_up else again)
         if given_up:
-            self._tell("given up", f"event {event.id} is given up: {problem}; see `sipagent events`")
+            self._alarms.tell(
+                f"event {event.id} is given up: {problem}; see `sipagent events`", name="given up"
+            )
         elif at - self._taken_at >= LATE_S:
-            self._tell("late", f"events are not taken: {problem}; each is tried for three days")
-
-    def _tell(self, what: str, problem: str) -> None:
-        """Once, and again every hour."""
-        now = time.monotonic()
-        if now - self._told.get(what, -TELL_S) >= TELL_S:
-            self._told[what] = now
-            self._alert(problem)
+            self._alarms.tell(f"events are not taken: {problem}; each is tried for three days", name="late")
 
 
 @contextmanager

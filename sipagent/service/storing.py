@@ -33,10 +33,10 @@ from sipagent.agent.stored import (
     store_of,
 )
 from sipagent.config.load import Config
+from sipagent.service.control import Alarms
 
 UPLOAD_S = 1.0
 REMOVE_S = 0.25
-EVERY_S = 3600.0  # after which a failure that lasts is logged once more
 LATE = timedelta(seconds=60)  # for which a removal may take its time
 FAULTS = (OSError, StoreError, ArchiveError)
 
@@ -63,9 +63,8 @@ class Storing:
     def __init__(self, config: Config, bucket: Bucket, alert: Callable[[str], None]) -> None:
         self._config = config
         self._bucket = bucket
-        self._alert = alert
+        self._alarms = Alarms(alert)
         self._over = threading.Event()
-        self._told: dict[str, float] = {}  # failures, and when each was logged
         self._uploads: Uploads | None = None
         self._refusals: ObjectEraser | None = None
         self._removals = Removals(recordings=0, since=None)
@@ -130,10 +129,7 @@ class Storing:
         )
 
     def _tell(self, what: str, fault: str) -> None:
-        now = time.monotonic()
-        if now - self._told.get(what, -EVERY_S) >= EVERY_S:
-            self._told[what] = now
-            self._alert(f"{what}: {fault}")
+        self._alarms.tell(f"{what}: {fault}", name=what)
 
     # up
 
@@ -150,7 +146,7 @@ class Storing:
             faults = uploads.turn()
             if faults:
                 self._tell("uploads", f"{faults[0]}; what is not up waits on this disk")
-            elif not uploads.pace.fails and self._told.pop("uploads", None) is not None:
+            elif not uploads.pace.fails and self._alarms.end("uploads"):
                 log.info("uploads", detail="the object store takes what had waited")
             if self._config.shared is not None:
                 with suppress(StoreError):  # of which the thread that ships tells
