@@ -6,6 +6,7 @@ from gettext import ngettext
 import click
 
 from retention.outbox import Delivery, OutboxEvent, events, ids_beginning, put_back
+from sipagent.cli.options import limit_option
 from sipagent.cli.program import (
     Form,
     Program,
@@ -21,7 +22,7 @@ from sipagent.operations.tracing import traced
 
 @click.group("events", cls=Program, invoke_without_command=True, subcommand_metavar="[retry ID]")
 @click.option("--failed", is_flag=True, help="Only those that were given up.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most the N newest.")
+@limit_option
 @form_option
 @click.pass_context
 def events_group(ctx: click.Context, failed: bool, limit: int | None, form: Form | None) -> None:

@@ -14,7 +14,7 @@ from retention.records import Access, Sum
 from retention.rows.counts import LOST, REJECTED
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from sipagent.cli.options import MOMENT, MOST, filter_options, period_of, selection
+from sipagent.cli.options import MOMENT, filter_options, limit_option, period_of, selection
 from sipagent.cli.program import Form, Workplace, form_option, meant, optional_id_argument
 from sipagent.cli.terminal import (
     WIDE,
@@ -152,7 +152,7 @@ _USES = ("begun", "done", "refused", "failed")
 @click.option("--action", metavar="A", help="export, play, delete, purge, hold, rotate, …")
 @click.option("--purpose", metavar="P", help="What it was for.")
 @click.option("--outcome", type=click.Choice(_USES), help="What came of it.")
-@click.option("--limit", type=click.IntRange(1, MOST), metavar="N", help="At most the N newest.")
+@limit_option
 @form_option
 @click.pass_obj
 def accesses_command(

@@ -68,7 +68,9 @@ def agree(question: str, *, yes: bool) -> None:
         raise Failure(_("nothing was done"))
 
 
-MOST = 1_000_000_000  # rows, of --limit
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, 1_000_000_000), metavar="N", help="At most the N newest."
+)
 MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
 filter_options = all_of(
     click.option("--since", metavar="TIME", help=f"Begun at or after: {MOMENT}."),
@@ -85,7 +87,7 @@ filter_options = all_of(
     ),
     click.option("--held", is_flag=True, help="Only what is on legal hold."),
     click.option("--flagged", is_flag=True, help="Only what an operator has flagged."),
-    click.option("--limit", type=click.IntRange(1, MOST), metavar="N", help="At most the N newest."),
+    limit_option,
 )
 """The options that `selection` understands."""
 
