@@ -146,13 +146,16 @@ def preview(archive: Archive, now: datetime, terms: Terms) -> PurgeReport:
     removed, held = _planned(archive, now, terms, failed)
     found = orphans(archive)
     forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
-    old = [*batches(_old_receipts(store, now, terms, failed), PAGE)]
+    receipts, copies = 0, list[CallCopy]()
+    for old in batches(_old_receipts(store, now, terms, failed), PAGE):
+        receipts += len(old)
+        copies += _copies_of_calls(store, old)
     return PurgeReport(
         removed=tuple(gone for some in batches(removed, BATCH) for gone in _with_copies(store, some)),
         erased=tuple(erased),
         held=held,
-        receipts=sum(map(len, old)),
-        copies=tuple(copy for some in old for copy in _copies_of_calls(store, some)),
+        receipts=receipts,
+        copies=tuple(copies),
         failed=tuple(failed),
         notes=store.count_expired_notes(now, analysed),
         uses=store.count_old_accesses(analysed) + store.count_old_approvals(analysed),

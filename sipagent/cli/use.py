@@ -65,7 +65,7 @@ from sipagent.cli.program import (
 from sipagent.config.identity import printable
 from sipagent.languages.labels import N_, missing_sound
 from sipagent.operations.approvals import rules_of
-from sipagent.operations.uses import using
+from sipagent.operations.uses import row_of, using
 from sipagent.operations.vcon import CallVcon
 
 Samples = NDArray[np.int16]  # (n, channels) int16
@@ -313,15 +313,15 @@ def export_command(
         raise click.UsageError(named.format(file=out), click.get_current_context())
     else:
         archive = work.archive(make=True)
-        of = find(archive, str(id)) if format == SOUND else _call(archive, meant(archive, str(id)))
+        of = (
+            find(archive, str(id))
+            if format == SOUND
+            else KeptCall.find(archive.store, meant(archive, str(id)))
+        )
         _export(work, archive, of, what, out, force=force)
     unchosen = click.get_current_context().get_parameter_source("channel") is ParameterSource.DEFAULT
     if what.purpose == ACCESS_REQUEST and unchosen:
         click.echo(f"sipagent: {gettext(_BOTH_SIDES)}", err=True)
-
-
-def _call(archive: Archive, id: str) -> KeptCall:
-    return KeptCall.find(archive.store, id)
 
 
 def _export_all(
@@ -392,7 +392,7 @@ def _export(
         traced("done", told)  # no copy without its line
         name()
     click.echo(click.format_filename(out))
-    recording = of if isinstance(of, Recording) else of.recording
+    recording = row_of(of)
     for kind, told in missing_sound(recording) if recording else ():
         click.echo(_("missing in the recording: {kind}, {told}").format(kind=kind, told=told), err=True)
 
@@ -458,7 +458,7 @@ def _used(
 ) -> Iterator[tuple[Opened, Traced]]:
     """What opens the sound of a use, and what writes its lines. Raises UseRefused, Failure, OSError."""
     use = attempt(action, purpose=asked.purpose, by=asked.by, reference=asked.reference)
-    row = of if isinstance(of, Recording) else of.recording
+    row = row_of(of)
     with (
         using(archive, of, use, rules_of(work.config, use.at), obstacle) as traced,
         _sound(archive, row, asked) if row and not nothing_to_use(row) else nullcontext(_silent) as sound,

@@ -271,16 +271,21 @@ def _spend(archive: Archive, recording: Recording, wanted: UseWanted, use: Acces
     archive.store.update_approval(replace(approved, state=ApprovalState.USED.value))
 
 
+def row_of(of: Recording | KeptCall) -> Recording | None:
+    """The recording of what is used."""
+    return of if isinstance(of, Recording) else of.recording
+
+
 def _as_kept(of: Recording | KeptCall, use: Access, rules: Rules) -> Access:
     """A purpose stays in the chain forever, so only a listed one is kept as such: any other text goes into
     the detail, which is emptied later."""
-    row = of if isinstance(of, Recording) else of.recording
+    row = row_of(of)
     listed = use.purpose in purposes_of(row, rules.purposes)
     return replace(use, recording_id=of.id, purpose=use.purpose if listed else None)
 
 
 def _require_allowed(of: Recording | KeptCall, use: Access, rules: Rules) -> None:
-    row = of if isinstance(of, Recording) else of.recording
+    row = row_of(of)
     if row is not None and (isinstance(of, Recording) or _is_in_use(row)):
         reason, gone = why_not(row, use, rules.purposes, due(row, rules.period)), nothing_to_use(row)
     else:

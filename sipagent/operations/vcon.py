@@ -300,11 +300,7 @@ class CallVcon:
         row, quality = self.call.recording, self.call.receipt and self.call.receipt.quality
         if self.sound and row is not None:
             told = row.to_json()
-            missing = [
-                one
-                for one in told["missing"]
-                if channel in (BOTH, one.get("channel", channel)) or one["channel"] == BOTH
-            ]
+            missing = [one for one in told["missing"] if channel == BOTH or one["channel"] in (BOTH, channel)]
             body = {"pauses": told["pauses"], "missing": missing, "incomplete": row.incomplete}
             yield as_json | {"schema": "sipagent-missing-1", "body": body}
         if quality is not None:

@@ -28,7 +28,6 @@ ROOM_AGAIN_S = 0.3  # in total: an INVITE is repeated after 0.5 s (RFC 3261 sect
 KEPT_S = 40.0  # how long an ended dialog is known: its last requests may be repeated for 32 s
 REPEATED_S = 5.0  # T4: so long the library answers a repeated INVITE after its end (RFC 3261 section 17.2.1)
 SIP_PORT = 5060
-ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"
 EXTENSIONS = frozenset({"100rel", "norefersub", "record-aware", "timer"})  # that the library knows
 WITH_BODY = ("INVITE", "UPDATE", "PRACK")
 RETRY_AFTER = (("Retry-After", str(RETRY_AFTER_S)),)
@@ -117,6 +116,9 @@ class Refuse:
     late: bool = False
 
 
+NOT_OURS = Refuse(405, (("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"),))
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Judge it again in this many seconds."""
@@ -203,7 +205,7 @@ class RequestRules:
     def _by_what_it_begins(request: Request) -> Refuse | None:
         """By RFC 3261 sections 8.2.1 to 8.2.3, where the library does not check."""
         if request.method not in ("INVITE", "OPTIONS", "CANCEL", "ACK"):
-            return Refuse(405, (("Allow", ALLOWED),))
+            return NOT_OURS
         if request.method == "OPTIONS" and (unknown := _required(request.message) - EXTENSIONS):
             return Refuse(420, (("Unsupported", ", ".join(sorted(unknown))),))
         if request.method == "INVITE" and max_forwards(request.message) == 0:
@@ -214,8 +216,9 @@ class RequestRules:
 
     @staticmethod
     def _by_method(request: Request) -> Refuse | None:
-        """Of a text the library reads a long Content-Type beyond its memory (pjsua_im.c), for nobody."""
-        return Refuse(405, (("Allow", ALLOWED),)) if request.method == "MESSAGE" else None
+        """No text within a call: nobody reads it, and the library a long Content-Type of it beyond its memory
+        (pjsua_im.c)."""
+        return NOT_OURS if request.method == "MESSAGE" else None
 
     @staticmethod
     def _by_body(request: Request) -> Refuse | None:
