@@ -238,6 +238,28 @@ def test_one_that_hangs_is_left_and_no_end_waits_for_it(
     assert types(office.receiver.received) == CLOSED
 
 
+def test_what_becomes_due_while_nothing_is_found_due_waits_no_turn(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its moment passes between the look for what is due and that for what is due next."""
+    due = outbox.due
+
+    def looked(store: Rows, now: datetime, limit: int) -> list[OutboxEvent]:
+        found = due(store, now, limit)
+        if not found and office.receiver.received:
+            office.late += timedelta(minutes=1)
+        return found
+
+    for name in ("FIRST_S", "LONGEST_S"):
+        monkeypatch.setattr(sending_module, name, 30.0)
+    monkeypatch.setattr(sending_module, "EVERY_S", 3600.0)
+    monkeypatch.setattr(outbox, "due", looked)
+    office.receiver.answer = says(500)
+    keep(office.archive, recording())
+    with office.running():
+        office.receiver.wait_for(2)
+
+
 def test_an_event_that_is_not_taken_holds_up_its_own_call_alone(office: Office) -> None:
     def answer(got: Received, connection: socket.socket) -> None:
         says(422 if bad.id.encode() in got.body else 204)(got, connection)

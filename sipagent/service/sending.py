@@ -206,11 +206,10 @@ class Sending:
             if alone:
                 outbox.tell_overdue(store, now.astimezone(self._place.service.timezone).date(), now)
                 rests = not self._send_all(store, told)
-        now = self._clock()
         self._seen = outbox.waiting(store)
         waits_s = [EVERY_S if alone and is_here(self._place) else SHARED_S]
-        if (at := outbox.next_at(store, now)) is not None:
-            waits_s.append((at - now).total_seconds())
+        if (at := outbox.next_at(store, now)) is not None:  # also what became due since it was asked for
+            waits_s.append((at - self._clock()).total_seconds())
         if rests:
             return max(0.0, self._rests_until - time.monotonic())
         return max(HEAD_S, min(waits_s))
