@@ -47,7 +47,7 @@ STARTED: Mapping[str, tuple[str, ...]] = {  # by a button: the command line of e
 }
 FRESH = timedelta(minutes=1)  # for so long an answer is given again
 LONGEST = 8 << 20  # bytes of an answer that is read
-_LOWEST = 19  # see nice(1)
+LOWEST = 19  # see nice(1)
 _NOT_RUN = Reason("it could not be run; the log of the page says why")
 _LINE = 2000  # characters of what a command says on stderr
 
@@ -185,7 +185,7 @@ class Commands(Background):
             ) as process,
         ):
             assert process.stdout is not None
-            os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST)  # calls come first
+            os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST)  # calls come first
             content = process.stdout.read(LONGEST + 1)
             if len(content) > LONGEST:
                 process.kill()

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from retention.accounts import credentials
+from sipagent.web import background
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
@@ -25,6 +26,12 @@ def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password is hashed in no time: these tests do so a thousand times."""
     monkeypatch.setattr(credentials, "STRENGTH", QUICK)
     monkeypatch.setattr(credentials, "NOBODYS", credentials.hashed("nobody's"))
+
+
+@pytest.fixture(autouse=True)
+def quick_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command gives way to nobody: beside busy cores it would not come to its end."""
+    monkeypatch.setattr(background, "LOWEST", 0)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -27,6 +28,7 @@ from retention.use import gives_sound
 from retention.verify import verify
 from sipagent.web.api.openapi import COOKIE, ENTRIES, document
 from sipagent.web.api.operation import Body, Operation, Query
+from sipagent.web.background import CommandOutcome
 from sipagent.web.rights import ROUTES, Right, Role, roles_with
 from tests.kept import CALLER, archive, keep, receipt, recording
 from tests.office import Office
@@ -359,14 +361,22 @@ def test_what_is_different_today_is_set_and_taken_back_as_by_the_command(
 
 
 def test_verify_runs_beside_and_its_answer_is_kept(
-    asking: Asking, web_office: Office, officer: Program
+    asking: Asking, web_office: Office, officer: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web_office.call()
+    answered, seen = asking.site.commands.answer, Event()
+
+    def answers(*words: str, by: str) -> CommandOutcome:
+        assert seen.wait(60)
+        return answered(*words, by=by)
+
+    monkeypatch.setattr(asking.site.commands, "answer", answers)
     assert officer.get("/verify").json() == {"running": False, "last": None}
     answer = officer.post("/verify")
     assert (answer.status_code, answer.json()["running"]) == (HTTPStatus.ACCEPTED, True)
     assert officer.post("/verify").status_code == HTTPStatus.ACCEPTED
     assert "`verify` runs" in officer.refused(HTTPStatus.CONFLICT, officer.post("/check"))
+    seen.set()
     assert asking.site.commands.wait(60)
     told = officer.get("/verify").json()
     assert (told["running"], told["last"]["exit"], told["last"]["by"]) == (False, 0, "paul")
