@@ -1,4 +1,4 @@
-"""What `sipagent today` sets is what the next callers hear, behind the edge, without a restart or a reload."""
+"""What `sipagent today` sets is what the next callers hear, behind the edge, without a restart."""
 
 from __future__ import annotations
 
