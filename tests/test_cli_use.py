@@ -4,7 +4,7 @@ nothing of the other's. What rules and the trace say: test_uses."""
 import os
 import resource
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from retention.use import known_copies
 from sipagent.cli import use as cli_sound
 from sipagent.cli.program import Failure
 from sipagent.cli.use import RecordingSound, play, write
-from tests.kept import CALLER, Paths, bytes_under, receipt, recording, remove
+from tests.kept import CALLER, Paths, receipt, recording, remove
 from tests.office import RATE, Office, stereo
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
 from tests.test_cli_acts import Keyboard
@@ -71,23 +71,6 @@ def test_a_copy_is_the_recording_or_one_side_of_it(office: Office, suffix: str) 
         assert (use.action, use.purpose, use.by, use.outcome) == ("export", "quality", "Durand", "done")
         assert use.detail == f'{channel} to "{out}"' and use.system_user
     assert [copy.path for copy in known_copies(office.archive.store, row.id) if copy.exists] == [str(out)]
-
-
-def test_what_is_no_purpose_is_not_kept_for_ever(office: Office, out: Path) -> None:
-    """The chain keeps purposes: nobody's name may get there, nor a file that is named after the caller."""
-    row, named = office.call(), office.folder / "0612345678.wav"
-    assert office.run("export", row.id, *GOOD, "--out", named).code == 0
-    named.unlink()
-    office.fails(1, "export", row.id, "--purpose", "for Jane Roe", "--by", "Durand", "--out", out)
-    use = last(office, row.id)
-    assert (use.purpose, use.outcome) == (None, "refused") and "for Jane Roe" in (use.detail or "")
-    office.archive.store.forget_accesses(datetime.now(UTC) + timedelta(days=1))
-    assert b"Jane Roe" in bytes_under(office.folder)  # of what is kept the names are kept
-    remove(office.archive, row.id, row.expires_at)
-    office.archive.store.update_receipt(office.archive.store.receipt(row.id).anonymous())
-    office.archive.store.forget_accesses(datetime.now(UTC) + timedelta(days=1))
-    left = bytes_under(office.folder)
-    assert b"Jane Roe" not in left and b"12345678" not in left
 
 
 def test_the_officer_decides_which_side_an_access_request_gets(office: Office, out: Path) -> None:
