@@ -38,19 +38,7 @@ from retention import merkle
 from retention.erase import KeptCall
 from retention.files import Places, make_folder, write_whole
 from retention.records import Json, Record, RecordError, RuleError, Status, parse_json
-from retention.rows.chain import (
-    ENTRY,
-    GENESIS,
-    PERSONAL,
-    ChainEntry,
-    as_told,
-    canonical,
-    commitment,
-    differences,
-    is_personal,
-    link,
-    record_of,
-)
+from retention.rows import chain
 from retention.rows.rows import Rows, StoreError
 from retention.stamps import certificates, stamp_digest
 from retention.texts import WithReason
@@ -316,7 +304,7 @@ def caller_receipt(store: Rows, id: str, now: datetime) -> CallerReceipt:
     places = _places(store)
     row = store.receipt_row(id)
     entry = store.entries([row["chain_seq"]]).get(row["chain_seq"])
-    if entry is None or differences(RECEIPT, row, entry):
+    if entry is None or chain.differences(RECEIPT, row, entry):
         raise RootError("{0}: its row is not what the chain says: see `verify`", id)
     root = newest(places.roots)
     index = entry.seq - (root.first if root else 0)
@@ -325,12 +313,14 @@ def caller_receipt(store: Rows, id: str, now: datetime) -> CallerReceipt:
             "the root of its day is made within the hour after midnight (UTC): ask again tomorrow"
         )
     nodes = _Nodes(store, places.roots)
-    record = record_of(RECEIPT, row)
-    leads = is_personal(RECEIPT, record)
+    record = chain.record_of(RECEIPT, row)
+    leads = chain.is_personal(RECEIPT, record)
     made = CallerReceipt(
         entry={name: getattr(entry, name) for name in TOLD},
-        previous=store.hash_of(entry.seq - 1) or GENESIS,
-        personal=as_told(RECEIPT, {name: record.get(name) for name in PERSONAL[RECEIPT]}) if leads else None,
+        previous=store.hash_of(entry.seq - 1) or chain.GENESIS,
+        personal=chain.as_told(RECEIPT, {name: record.get(name) for name in chain.PERSONAL[RECEIPT]})
+        if leads
+        else None,
         salt=row["salt"],
         first=root.first,
         head=TreeHead.of(root),
@@ -341,7 +331,7 @@ def caller_receipt(store: Rows, id: str, now: datetime) -> CallerReceipt:
     return made
 
 
-TOLD = tuple(name for name in ENTRY if name != "hash")  # the hash is computed by who checks
+TOLD = tuple(name for name in chain.ENTRY if name != "hash")  # the hash is computed by who checks
 
 
 def check_receipt(receipt: CallerReceipt, root: Root) -> None:
@@ -352,15 +342,15 @@ def check_receipt(receipt: CallerReceipt, root: Root) -> None:
     if receipt.head != TreeHead.of(root):
         raise RootError("the root of {0} is not the one of the receipt: one of them was changed", root.date)
     try:
-        entry = ChainEntry(**receipt.entry, hash="")
-        hash = bytes.fromhex(link(receipt.previous, entry))
+        entry = chain.ChainEntry(**receipt.entry, hash="")
+        hash = bytes.fromhex(chain.link(receipt.previous, entry))
         proof = [bytes.fromhex(one) for one in receipt.proof]
         there = merkle.is_included(hash, entry.seq - root.first, root.size, proof, bytes.fromhex(root.root))
     except (TypeError, ValueError) as error:
         raise RootError("the receipt is not readable: {0}", error) from error
     if not there:
         raise RootError("the entry does not lead to the root: the receipt or the root was changed")
-    if commitment(entry.kind, receipt.personal or {}, receipt.salt) != entry.personal:
+    if chain.commitment(entry.kind, receipt.personal or {}, receipt.salt) != entry.personal:
         raise RootError("what leads to a person is not what the entry was made of")
     _check_statement(receipt, root)
 
@@ -383,13 +373,13 @@ def _statement(store: Rows, places: Places, id: str, now: datetime) -> KeptState
     kept = Kept(
         id=id,
         at=now,
-        personal=call.receipt is not None and is_personal(RECEIPT, call.receipt.to_json()),
+        personal=call.receipt is not None and chain.is_personal(RECEIPT, call.receipt.to_json()),
         recording=row.status if row else None,
         sound=row is not None and nothing_to_use(row) is None,
         expires_at=row.expires_at if row else None,
     )
     key = str(now.year)
-    signed = signing_key(places, now.year).sign(canonical(kept.to_json()).encode())
+    signed = signing_key(places, now.year).sign(chain.canonical(kept.to_json()).encode())
     return KeptStatement(kept=kept, key=key, signature=signed.signature.hex())
 
 
@@ -397,7 +387,7 @@ def _check_statement(receipt: CallerReceipt, root: Root) -> None:
     told = receipt.statement
     try:
         key = VerifyKey(root.keys[told.key], HexEncoder)
-        key.verify(canonical(told.kept.to_json()).encode(), bytes.fromhex(told.signature))
+        key.verify(chain.canonical(told.kept.to_json()).encode(), bytes.fromhex(told.signature))
     except (KeyError, ValueError, TypeError, CryptoError, BadSignatureError) as error:
         raise RootError("what is said to be kept is not signed with a key of this root") from error
     if told.kept.id != receipt.entry["subject"]:

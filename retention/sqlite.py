@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from retention.files import Moved, Places, read_moved, share_owner
+from retention.rows import tables
 from retention.rows.chain import ChainHead, Ledger
 from retention.rows.pages import SQLITE, SqliteTables
 from retention.rows.rows import (
@@ -46,25 +47,6 @@ from retention.rows.rows import (
     sqlite_errors_of,
 )
 from retention.rows.selection import InColumns
-from retention.rows.tables import (
-    ENDINGS,
-    INDEXES,
-    KEPT,
-    LINE,
-    NOT_RECORDED,
-    OUTBOX,
-    OUTBOX_ID,
-    OUTBOX_INDEXES,
-    RULES,
-    Ending,
-    Index,
-    Rule,
-    SqlColumn,
-    columns,
-    index_texts,
-    names,
-    outbox_endings,
-)
 from retention.texts import strerror
 
 if TYPE_CHECKING:
@@ -246,12 +228,12 @@ _TYPES = {"text": "TEXT", "integer": "INTEGER", "flag": "INTEGER", "real": "REAL
 
 
 def _table(name: str) -> str:
-    def text(one: SqlColumn) -> str:
+    def text(one: tables.SqlColumn) -> str:
         key = " PRIMARY KEY" if one.key else ""
         needed = " NOT NULL" if one.needed or (one.key and one.kind == "text") else ""
         return f'"{one.name}" {_TYPES[one.kind]}{key}{needed}'
 
-    return f"CREATE TABLE {name} ({', '.join(text(one) for one in columns(name))})"
+    return f"CREATE TABLE {name} ({', '.join(text(one) for one in tables.columns(name))})"
 
 
 _TIME = "started_at, id"
@@ -260,17 +242,17 @@ _SEARCHES = (  # what leads to a person stands in clear
         index
         for table in ("receipts", "recordings")
         for index in (
-            Index(f"{table}_by_caller", table, f"caller, {_TIME}", "caller IS NOT NULL"),
-            Index(f"{table}_by_end", table, "substr(caller, -4), caller", "caller IS NOT NULL"),
-            Index(f"{table}_by_operator", table, f"operator, {_TIME}", "operator IS NOT NULL"),
-            Index(f"{table}_by_operators", table, f"operators, {_TIME}", "operators IS NOT NULL"),
+            tables.Index(f"{table}_by_caller", table, f"caller, {_TIME}", "caller IS NOT NULL"),
+            tables.Index(f"{table}_by_end", table, "substr(caller, -4), caller", "caller IS NOT NULL"),
+            tables.Index(f"{table}_by_operator", table, f"operator, {_TIME}", "operator IS NOT NULL"),
+            tables.Index(f"{table}_by_operators", table, f"operators, {_TIME}", "operators IS NOT NULL"),
         )
     ),
-    Index("objects_untold", "objects", "at", "told = 0"),
+    tables.Index("objects_untold", "objects", "at", "told = 0"),
 )
 
 
-def _refuses(rule: Rule) -> str:
+def _refuses(rule: tables.Rule) -> str:
     condition = f"WHEN {rule.condition.format(proof='')} " if rule.condition else ""
     return (
         f"CREATE TRIGGER {rule.name} BEFORE {rule.what} ON {rule.table} {condition}"
@@ -278,14 +260,14 @@ def _refuses(rule: Rule) -> str:
     )
 
 
-def _comes_once(table: str, key: str) -> Rule:
+def _comes_once(table: str, key: str) -> tables.Rule:
     """INSERT OR REPLACE removes a row without firing the triggers of DELETE and UPDATE."""
     there = f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"
     message = f"rows of {table} are never replaced: this one is there"
-    return Rule(f"{table}_come_once", table, "INSERT", message, there)
+    return tables.Rule(f"{table}_come_once", table, "INSERT", message, there)
 
 
-def _ends(one: Ending) -> str:
+def _ends(one: tables.Ending) -> str:
     return (
         f"CREATE TRIGGER {one.name} AFTER UPDATE ON {one.table} WHEN {one.condition} "
         f"BEGIN {one.statement}; END"
@@ -293,17 +275,20 @@ def _ends(one: Ending) -> str:
 
 
 _FIRST_GUARDS = (
-    *(_refuses(rule) for rule in (*RULES, *(_comes_once(table, names(table)[0]) for table in KEPT))),
-    *map(_ends, ENDINGS),
+    *(
+        _refuses(rule)
+        for rule in (*tables.RULES, *(_comes_once(table, tables.names(table)[0]) for table in tables.KEPT))
+    ),
+    *map(_ends, tables.ENDINGS),
 )
-_OF_EVENTS = tuple(map(_ends, outbox_endings(SQLITE)))
+_OF_EVENTS = tuple(map(_ends, tables.outbox_endings(SQLITE)))
 GUARDS = (*_FIRST_GUARDS, *_OF_EVENTS)
 
 
 def _first(connection: sqlite3.Connection) -> None:
-    tables = (*KEPT, "clock", "in_progress", "rejected", "objects")
-    indexes = index_texts((*INDEXES, *_SEARCHES), SQLITE, led=False)
-    for statement in (*map(_table, tables), *indexes, *_FIRST_GUARDS):
+    every = (*tables.KEPT, "clock", "in_progress", "rejected", "objects")
+    indexes = tables.index_texts((*tables.INDEXES, *_SEARCHES), SQLITE, led=False)
+    for statement in (*map(_table, every), *indexes, *_FIRST_GUARDS):
         connection.execute(statement)
 
 
@@ -324,14 +309,14 @@ def _today(connection: sqlite3.Connection) -> None:
 
 
 def _line(connection: sqlite3.Connection) -> None:
-    _adding("receipts", *LINE)(connection)
-    for text in index_texts((NOT_RECORDED,), SQLITE, led=False):
+    _adding("receipts", *tables.LINE)(connection)
+    for text in tables.index_texts((tables.NOT_RECORDED,), SQLITE, led=False):
         connection.execute(text.replace("INDEX", "INDEX IF NOT EXISTS", 1))
 
 
 def _events(connection: sqlite3.Connection) -> None:
-    indexes = OUTBOX_ID, *index_texts(OUTBOX_INDEXES, SQLITE, led=False)
-    for text in (*map(_table, OUTBOX), *indexes, *_OF_EVENTS):
+    indexes = tables.OUTBOX_ID, *tables.index_texts(tables.OUTBOX_INDEXES, SQLITE, led=False)
+    for text in (*map(_table, tables.OUTBOX), *indexes, *_OF_EVENTS):
         connection.execute(text)
 
 

@@ -22,13 +22,12 @@ from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
 from retention.records import Hold, terms
-from sipagent.cli.init_directory import COMMENT
+from sipagent.cli.init import COMMENT
 from sipagent.cli.main import cli
 from sipagent.cli.program import help_texts
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
 from sipagent.languages.labels import Kind, kept
-from sipagent.languages.spoken import FAULTS
-from sipagent.languages.typography import NARROW, WIDE
+from sipagent.languages.spoken import FAULTS, NARROW, WIDE
 
 ROOT = Path(__file__).parent.parent
 SPOKEN = ("sipagent", "media", "retention")  # whose texts people read

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.cli.init_directory import init, no_answers, place_of
+from sipagent.cli.init import init, no_answers, place_of
 from sipagent.config.load import Config, ConfigError, parse
 
 SMALL = """

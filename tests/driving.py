@@ -25,8 +25,8 @@ from sipagent.agent.engine import Incoming, OfLeg, SoundEnded
 from sipagent.agent.operators import BoardClient, Rota, local_board_client
 from sipagent.agent.recorder import Recorder
 from sipagent.call import events as e
+from sipagent.call.events import LATE_S
 from sipagent.call.state import Policy
-from sipagent.call.timing import LATE_S
 from sipagent.config.hours import Schedule
 from sipagent.config.sampling import Shares
 from sipagent.softphone.rtp import tone

@@ -33,8 +33,8 @@ from sipagent.agent.engine import (
 )
 from sipagent.agent.quality import Stream
 from sipagent.call import events as e
+from sipagent.call.events import LATE_S, PLEASE_HOLD_S
 from sipagent.call.machines import FLAGGED
-from sipagent.call.timing import LATE_S, PLEASE_HOLD_S
 from sipagent.config.hours import Schedule
 from sipagent.config.identity import printable
 from sipagent.config.sampling import Seed, draw

@@ -14,8 +14,8 @@ from retention.purge import Terms, preview, purge
 from retention.records import Access, Approval, ApprovalState, Asked, Hold, RecordError, Recording
 from retention.rows.rows import StoreError
 from retention.verify import verify
+from sipagent.operations import Unfinished
 from sipagent.operations.approvals import ApprovalError, Rules, ask_approval, decide, pending_approvals
-from sipagent.operations.tracing import Unfinished
 from sipagent.operations.uses import BegunUse, User, UseRefused, UseWanted, begin_use
 from tests import tiers
 from tests.both import BOTH, by_hand, opened

@@ -12,7 +12,22 @@ from typing import Any
 import pytest
 
 from sipagent.call import events as e
-from sipagent.call.events import CALLER, Prompt, Sign, Tone
+from sipagent.call.events import (
+    CALLER,
+    CHOICE_S,
+    HASTE_S,
+    LATE_S,
+    PLEASE_HOLD_S,
+    REACH_S,
+    REFER_ANSWER_S,
+    RETRY_S,
+    ROOM_S,
+    SOUND_S,
+    SURE_S,
+    Prompt,
+    Sign,
+    Tone,
+)
 from sipagent.call.flow import CallFlow
 from sipagent.call.machines import (
     CODE_GAP_S,
@@ -25,18 +40,6 @@ from sipagent.call.machines import (
     Decision,
 )
 from sipagent.call.state import Phase, Policy
-from sipagent.call.timing import (
-    CHOICE_S,
-    HASTE_S,
-    LATE_S,
-    PLEASE_HOLD_S,
-    REACH_S,
-    REFER_ANSWER_S,
-    RETRY_S,
-    ROOM_S,
-    SOUND_S,
-    SURE_S,
-)
 from tests import tiers
 from tests.histories import (
     ANSWERED,

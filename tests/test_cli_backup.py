@@ -111,7 +111,7 @@ def test_what_is_wrong_is_one_line_and_a_clock_that_is_far_off_needs_a_person(
     assert "is not what was copied; nothing was put back" in other.fails(1, "restore", made)
     sound.write_bytes(content)
     (other.folder / "config.toml").write_text(CONFIG.replace('"Test"', '"Other"'))
-    monkeypatch.setattr("sipagent.cli.backup.doubt", lambda *_: "the clock is odd")
+    monkeypatch.setattr("retention.backup.doubt", lambda *_: "the clock is odd")
     said = other.fails(1, "restore", made)
     assert "the clock is odd; accepted, once it is right: --clock-ok --by WHO" in said
     told = json.loads(other.run("restore", "--clock-ok", "--by", "M. Durand", "--json", made).out)

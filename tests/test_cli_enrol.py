@@ -12,9 +12,9 @@ from media.training.speech import texts_of
 from sipagent.check.retention import lent_voice_findings
 from sipagent.config.load import Config
 from sipagent.enrol import driver
+from sipagent.enrol.driver import LANGUAGES, SHIPPED, script
 from sipagent.enrol.flow import SayingFault
 from sipagent.enrol.keeping import Colleague, keep
-from sipagent.enrol.script import LANGUAGES, SHIPPED, script
 from sipagent.service.purging import Purging
 from tests.configured import read, with_keys, wrong
 from tests.office import Office

@@ -18,9 +18,8 @@ from sipagent.config.load import parse
 from sipagent.edge.process import EdgeProcess
 from sipagent.enrol import driver
 from sipagent.enrol import flow as f
-from sipagent.enrol.driver import Enrolments
+from sipagent.enrol.driver import Enrolments, EnrolScript, script
 from sipagent.enrol.keeping import Colleague, keep
-from sipagent.enrol.script import EnrolScript, script
 from sipagent.softphone.phone import Call, Phone
 from sipagent.softphone.rtp import Playback, tone
 from sipagent.softphone.sip import Message

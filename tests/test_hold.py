@@ -29,8 +29,8 @@ from retention.rows.rows import StoreError, UnknownId
 from retention.sqlite import Store
 from retention.vault import Identity
 from retention.verify import verify
+from sipagent.operations import Unfinished
 from sipagent.operations.approvals import Rules, end_hold, hold
-from sipagent.operations.tracing import Unfinished
 from sipagent.operations.uses import file_note
 from tests.both import BOTH, by_hand
 from tests.kept import CALLER, START, Paths, archive, keep, recording

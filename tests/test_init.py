@@ -14,8 +14,8 @@ import soundfile
 
 from media.prompt import inspect_prompt
 from retention.vault import new_pair, read_identity, read_public
-from sipagent.cli import init_directory
-from sipagent.cli.init_directory import (
+from sipagent.cli import init as init_directory
+from sipagent.cli.init import (
     COMMENT,
     Place,
     ServiceUser,

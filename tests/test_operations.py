@@ -21,6 +21,7 @@ from retention.purge import Terms, purge
 from retention.records import Access, Hold, Note, Recording, Status, due_date
 from retention.rows.rows import UnknownId
 from retention.verify import verify
+from sipagent.operations import Unfinished
 from sipagent.operations.parsing import FieldError
 from sipagent.operations.persons import (
     PersonSearch,
@@ -34,7 +35,6 @@ from sipagent.operations.persons import (
     forget_person,
     show,
 )
-from sipagent.operations.tracing import Unfinished
 from sipagent.operations.uses import FiledAnalysis, NamesPerson, NotFiled, attempt_note, what_would_go
 from tests.configured import CONTRACT, read
 from tests.kept import CALLER, START, Paths, bytes_under, keep, receipt, recording

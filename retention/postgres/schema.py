@@ -23,27 +23,8 @@ from dataclasses import dataclass
 from retention.postgres.board_rows import TABLE as BOARD
 from retention.postgres.connection import POSTGRES, SchemaStep, SchemaSteps
 from retention.records import Host, field_types
+from retention.rows import tables
 from retention.rows.chain import PERSONAL, TABLES
-from retention.rows.tables import (
-    ENDINGS,
-    INDEXES,
-    KEPT,
-    LINE,
-    NOT_RECORDED,
-    OUTBOX,
-    OUTBOX_ID,
-    OUTBOX_INDEXES,
-    RULES,
-    Ending,
-    Index,
-    Rule,
-    SqlColumn,
-    column_of,
-    columns,
-    index_texts,
-    outbox_endings,
-)
-from retention.rows.tables import PERSONAL as PERSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +59,7 @@ class Guard:
         )
 
 
-def _refusing(rule: Rule) -> Guard:
+def _refusing(rule: tables.Rule) -> Guard:
     """Of a row, or of all at once: a TRUNCATE."""
     each = "STATEMENT" if rule.what == "TRUNCATE" else "ROW"
     when = f"BEFORE {rule.what} ON {rule.table} FOR EACH {each}"
@@ -88,20 +69,20 @@ def _refusing(rule: Rule) -> Guard:
     return Guard(rule.name, rule.table, when, f" BEGIN {raised}; END ")
 
 
-def _ending(one: Ending) -> Guard:
+def _ending(one: tables.Ending) -> Guard:
     when = f"AFTER UPDATE ON {one.table} FOR EACH ROW WHEN ({one.condition})"
     return Guard(one.name, one.table, when, f" BEGIN {one.statement}; RETURN NULL; END ")
 
 
 GUARDS_OF_ROWS = (
-    *(_refusing(rule) for rule in RULES),
+    *(_refusing(rule) for rule in tables.RULES),
     *(
-        _refusing(Rule(f"{table}_stay_all", table, "TRUNCATE", f"rows of {table} are never deleted"))
-        for table in KEPT
+        _refusing(tables.Rule(f"{table}_stay_all", table, "TRUNCATE", f"rows of {table} are never deleted"))
+        for table in tables.KEPT
     ),
     *(
         _refusing(
-            Rule(
+            tables.Rule(
                 f"{table}_keep_names",
                 table,
                 "UPDATE",
@@ -111,7 +92,7 @@ GUARDS_OF_ROWS = (
         )
         for table in TABLES.values()
     ),
-    *map(_ending, ENDINGS),
+    *map(_ending, tables.ENDINGS),
 )
 # every write of a row adds to the chain
 MOVED_AWAY = Guard(
@@ -237,7 +218,7 @@ def _table(name: str) -> str:
     """One of what is kept: in place of the columns that lead to a person it has what they are sealed in, and
     the hashes by which they are found."""
     sealed = {*SEALED.get(name, ())} - ({"hold"} if name == "recordings" else set())
-    texts = [_column(one, _TYPES) for one in columns(name) if one.name not in sealed]
+    texts = [_column(one, _TYPES) for one in tables.columns(name) if one.name not in sealed]
     if name in SEARCHED:  # a number that grows as rows come: one is added at a time
         texts.append("rowid bigint GENERATED ALWAYS AS IDENTITY UNIQUE")
         texts += ["search text", *(f"{hashed} bytea" for hashed in HASHES)]
@@ -248,31 +229,31 @@ def _table(name: str) -> str:
     return f"CREATE TABLE {name} ({', '.join(texts)})"
 
 
-def _column(one: SqlColumn, types: Mapping[str, str]) -> str:
+def _column(one: tables.SqlColumn, types: Mapping[str, str]) -> str:
     needed = one.needed or one.name == "chain_seq"
     return f'"{one.name}" {types[one.kind]}' + (" PRIMARY KEY" if one.key else " NOT NULL" if needed else "")
 
 
 def _hosts() -> str:
-    every = (column_of(name, of, "host") for name, of in field_types(Host).items())
+    every = (tables.column_of(name, of, "host") for name, of in field_types(Host).items())
     texts = [_column(one, _TYPES | {"flag": "boolean"}) for one in every]
     return f"CREATE TABLE hosts ({', '.join(texts)})"
 
 
 _INDEXES = (
-    *INDEXES,
-    Index("recordings_personal", "recordings", "started_at, id", PERSON, leads=True),
-    Index("recordings_by_decision", "recordings", "decision, started_at, id", "decision IS NOT NULL"),
+    *tables.INDEXES,
+    tables.Index("recordings_personal", "recordings", "started_at, id", tables.PERSONAL, leads=True),
+    tables.Index("recordings_by_decision", "recordings", "decision, started_at, id", "decision IS NOT NULL"),
 )
 _TABLES = (
-    *map(_table, (*KEPT, "clock", "in_progress", "rejected", "objects")),
+    *map(_table, (*tables.KEPT, "clock", "in_progress", "rejected", "objects")),
     _hosts(),
     "CREATE TABLE stamps (seq bigint PRIMARY KEY, answer bytea NOT NULL)",
-    *index_texts(_INDEXES, POSTGRES, led=True),
+    *tables.index_texts(_INDEXES, POSTGRES, led=True),
 )
 
 _FIRST_GUARDS = (*GUARDS_OF_ROWS, *KEY_RULES)
-_OF_EVENTS = tuple(map(_ending, outbox_endings(POSTGRES)))
+_OF_EVENTS = tuple(map(_ending, tables.outbox_endings(POSTGRES)))
 GUARDS = (*_FIRST_GUARDS, *_OF_EVENTS)
 STEPS = (
     SchemaStep(
@@ -297,10 +278,10 @@ STEPS = (
         name="line",
         gentle=True,
         statements=(
-            *(f"ALTER TABLE receipts ADD COLUMN IF NOT EXISTS {column} text" for column in LINE),
+            *(f"ALTER TABLE receipts ADD COLUMN IF NOT EXISTS {column} text" for column in tables.LINE),
             *(
                 text.replace("INDEX", "INDEX IF NOT EXISTS", 1)
-                for text in index_texts((NOT_RECORDED,), POSTGRES, led=True)
+                for text in tables.index_texts((tables.NOT_RECORDED,), POSTGRES, led=True)
             ),
         ),
     ),
@@ -309,7 +290,11 @@ STEPS = (
         name="events",
         gentle=True,
         statements=(
-            *(*map(_table, OUTBOX), OUTBOX_ID, *index_texts(OUTBOX_INDEXES, POSTGRES, led=True)),
+            *(
+                *map(_table, tables.OUTBOX),
+                tables.OUTBOX_ID,
+                *tables.index_texts(tables.OUTBOX_INDEXES, POSTGRES, led=True),
+            ),
             *(text for guard in _OF_EVENTS for text in guard.texts),
         ),
     ),

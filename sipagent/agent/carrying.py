@@ -26,8 +26,7 @@ from sipagent.agent.figures import Tally
 from sipagent.agent.operators import Lending
 from sipagent.agent.recorder import Recorder
 from sipagent.call import events as e
-from sipagent.call.events import CALLER
-from sipagent.call.timing import RETRY_AFTER_S
+from sipagent.call.events import CALLER, RETRY_AFTER_S
 from sipagent.config.identity import display_for_operator
 from sipagent.logs import alert
 from sipagent.voice.detectors import UnreadableSound, read_sound

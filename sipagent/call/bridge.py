@@ -1,8 +1,8 @@
-"""From an operator's answer on: the tap, the codes that an operator may press, holds, and what goes wrong."""
+"""From an operator's answer on: the tap, the codes that an operator may press, holds, and what goes wrong;
+and the end of any call: a last prompt, what was still to be listened to, the recording, the receipt."""
 
 from sipagent.call import events as e
-from sipagent.call import timing
-from sipagent.call.events import CALLER, Sign
+from sipagent.call.events import CALLER, Prompt, Sign
 from sipagent.call.machines import (
     AWAITED,
     BEGUN,
@@ -13,6 +13,7 @@ from sipagent.call.machines import (
     Decision,
     Operator,
     Order,
+    Outcome,
 )
 from sipagent.call.state import CallState, Phase
 
@@ -68,8 +69,8 @@ def answered_late(call: CallState, fact: e.OperatorAnswered) -> None:
 
 def heard_out(call: CallState) -> None:
     """From here on it is listened to only where no other way brings a key, or a word may still erase."""
-    if call.hearing and call.now < call.late_until + timing.VERDICT_S:
-        call.timers["late"] = call.now + timing.LATE_S
+    if call.hearing and call.now < call.late_until + e.VERDICT_S:
+        call.timers["late"] = call.now + e.LATE_S
     else:
         listen_on(call)
 
@@ -174,3 +175,52 @@ def hearing_failed(call: CallState, fact: e.HearingFailed) -> None:
     call.decide(Decision.NOT_ALLOWED, "unclear")
     if call.captured:
         call.stop_tap(keep=False)
+
+
+def say_farewell(call: CallState, prompt: Prompt, outcome: Outcome) -> None:
+    call.phase = Phase.FAREWELL
+    call.timers.clear()
+    call.story.outcome = call.story.outcome or outcome
+    call.play(prompt)
+
+
+def farewell_said(call: CallState, fact: e.PromptEnded) -> None:
+    if fact.prompt is call.playing:
+        call.do(e.HangUp(CALLER))
+        end_call(call, call.story.outcome or "failed")
+
+
+def end_call(call: CallState, outcome: Outcome) -> None:
+    """A tap is closed only once all that the caller had sent has been listened to.
+
+    A caller who hangs up before words that began in the window could be heard is not recorded: half a second
+    at most, also if the caller has been on the way to another operator since.
+    """
+    if call.tapping and ("late" in call.timers or call.now < call.late_until):
+        call.decide(Decision.NOT_ALLOWED, "unclear")
+    call.timers.clear()
+    call.story.outcome = outcome
+    if call.captured:
+        call.phase = Phase.ENDING
+        call.timers["listening"] = call.now + e.LISTENING_S
+        call.do(e.Listen(CALLER, tones=False, voice=False))
+    else:
+        finish(call, outcome)
+
+
+def listened(call: CallState, _: e.ListeningEnded) -> None:
+    close(call)
+
+
+def close(call: CallState) -> None:
+    if call.tapping:
+        call.stop_tap(keep=call.consent.allowed)
+    finish(call, call.story.outcome or "failed")
+
+
+def finish(call: CallState, outcome: Outcome) -> None:
+    call.story.outcome = outcome
+    call.story.sum_up(call.now)
+    call.timers.clear()
+    call.phase = Phase.ENDED
+    call.do(e.Finish())

@@ -38,7 +38,7 @@ Facts that make no sense in a phase are ignored: a late answer, a key pressed af
 from collections.abc import Callable
 from typing import Any
 
-from sipagent.call import bridge, end, hunting, notice, transferring
+from sipagent.call import bridge, hunting, notice, transferring
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
 from sipagent.call.machines import Operator, refused
@@ -62,7 +62,7 @@ def service_ending(call: CallState, _: e.ServiceEnding) -> None:
     call.note("the service is stopping", "agent")
     call.do(e.HangUp(CALLER))
     call.do(*call.hunt.drop())
-    end.end(call, call.story.outcome or "failed")
+    bridge.end_call(call, call.story.outcome or "failed")
 
 
 def _is_over(call: CallState, leg: int, status: int, why: str) -> None:
@@ -81,7 +81,7 @@ def _caller_is_over(call: CallState, status: int, why: str) -> None:
     call.note(why, "caller")
     call.do(*call.hunt.drop())
     gave_up = status < 400 or status == REQUEST_TERMINATED
-    end.end(call, call.story.outcome or ("abandoned" if gave_up else "failed"))
+    bridge.end_call(call, call.story.outcome or ("abandoned" if gave_up else "failed"))
 
 
 def _operator_is_over(call: CallState, lost: Operator, status: int, why: str) -> None:
@@ -91,7 +91,7 @@ def _operator_is_over(call: CallState, lost: Operator, status: int, why: str) ->
     else:
         call.note(why, "operator")
         call.do(e.HangUp(CALLER))
-        end.end(call, "connected")
+        bridge.end_call(call, "connected")
 
 
 class CallFlow(CallState):
@@ -149,8 +149,8 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.TRANSFER, e.MediaArrived): transferring.target_audible,
     (Phase.TRANSFER, e.LegHeld): transferring.held,
     (Phase.TRANSFER, e.LegWanted): transferring.giver_spared,
-    (Phase.FAREWELL, e.PromptEnded): end.farewell_said,
-    (Phase.ENDING, e.ListeningEnded): end.listened,
+    (Phase.FAREWELL, e.PromptEnded): bridge.farewell_said,
+    (Phase.ENDING, e.ListeningEnded): bridge.listened,
 }
 ANYWHERE: dict[type, Reaction] = {
     e.MediaFoundElsewhere: notice.found_elsewhere,
@@ -187,5 +187,5 @@ TIMEOUTS: dict[Timer, Callable[[CallState], None]] = {
     "please_hold": hunting.please_hold,
     "late": bridge.heard_out,
     "transfer": transferring.timeout,
-    "listening": end.close,
+    "listening": bridge.close,
 }

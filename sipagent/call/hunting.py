@@ -5,7 +5,7 @@ prompt to its end): the caller hears music until then, and a phone that answers 
 conversation.
 """
 
-from sipagent.call import bridge, end, timing
+from sipagent.call import bridge
 from sipagent.call import events as e
 from sipagent.call.events import Prompt
 from sipagent.call.machines import Operator
@@ -17,7 +17,7 @@ MOST_PLACES = 10  # that are said by their number
 def hunt(call: CallState) -> None:
     leave_the_notice(call)
     call.phase = Phase.HUNT
-    call.late_until = call.now + timing.LATE_S
+    call.late_until = call.now + e.LATE_S
     call.waits_until = call.now + call.policy.max_wait_s
     call.timers.clear()
     wait(call)
@@ -28,7 +28,7 @@ def hunt(call: CallState) -> None:
 def wait(call: CallState) -> None:
     """The clocks of a caller for whom nobody has answered."""
     call.timers.setdefault("max_wait", call.waits_until)
-    call.timers.setdefault("please_hold", call.now + timing.PLEASE_HOLD_S)
+    call.timers.setdefault("please_hold", call.now + e.PLEASE_HOLD_S)
 
 
 def leave_the_notice(call: CallState) -> None:
@@ -47,7 +47,7 @@ def operator_offered(call: CallState, fact: e.OperatorOffered) -> None:
         return
     call.timers.pop("retry", None)
     rings_until = call.now + call.policy.ring_s
-    gives_up_at = min(rings_until, call.now + timing.REACH_S)
+    gives_up_at = min(rings_until, call.now + e.REACH_S)
     call.do(*call.hunt.dial(fact.uri, call.sign, gives_up_at, rings_until))
     call.note(f"ringing {fact.uri}", "agent")
     ring_on(call)
@@ -59,7 +59,7 @@ def ring_on(call: CallState) -> None:
     if (deadline := call.hunt.deadline) is not None:
         call.timers["ring"] = deadline
         if call.policy.simultaneous:
-            call.timers.setdefault("retry", call.now + timing.RETRY_S)
+            call.timers.setdefault("retry", call.now + e.RETRY_S)
 
 
 def reached(call: CallState, fact: e.OperatorReached) -> None:
@@ -85,7 +85,7 @@ def rung_out(call: CallState) -> None:
 
 def nobody(call: CallState, fact: e.NoOperatorFree) -> None:
     if not call.hunt.ringing and not call.hunt.operator:
-        call.timers.setdefault("retry", call.now + timing.RETRY_S)
+        call.timers.setdefault("retry", call.now + e.RETRY_S)
         call.place = fact.place
         if call.policy.say_position and call.place and not call.told_place:
             please_hold(call)
@@ -110,7 +110,7 @@ def leg_wanted(call: CallState, _: e.LegWanted) -> None:
 
 
 def please_hold(call: CallState) -> None:
-    call.timers["please_hold"] = call.now + timing.PLEASE_HOLD_S
+    call.timers["please_hold"] = call.now + e.PLEASE_HOLD_S
     if call.playing is Prompt.HOLD_MUSIC:
         call.play(comfort(call))
 
@@ -126,7 +126,7 @@ def comfort(call: CallState) -> Prompt:
 
 def waited_enough(call: CallState) -> None:
     call.do(*call.hunt.drop())
-    end.say_farewell(call, Prompt.UNAVAILABLE, "unavailable")
+    bridge.say_farewell(call, Prompt.UNAVAILABLE, "unavailable")
 
 
 def prompt_ended(call: CallState, fact: e.PromptEnded) -> None:
@@ -146,7 +146,7 @@ def answered(call: CallState, fact: e.OperatorAnswered) -> None:
         call.do(e.HangUp(fact.leg))  # its 200 crossed our CANCEL
         return
     call.do(*call.hunt.elsewhere())
-    call.timers = {"sound": call.now + timing.SOUND_S}
+    call.timers = {"sound": call.now + e.SOUND_S}
     join(call)
 
 

@@ -5,7 +5,7 @@ A refusal counts whenever it comes, so what it does during the whole call stands
 
 from typing import Any
 
-from sipagent.call import bridge, end, hunting, timing, transferring
+from sipagent.call import bridge, hunting, transferring
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt
 from sipagent.call.machines import DecidedBy, Decision
@@ -21,7 +21,7 @@ def offered(call: CallState, fact: e.CallOffered) -> None:
     elif not fact.number_known:
         reject(call, 404)
     elif fact.draining or not fact.room:
-        reject(call, 503 if fact.draining else call.policy.full_status, timing.RETRY_AFTER_S)
+        reject(call, 503 if fact.draining else call.policy.full_status, e.RETRY_AFTER_S)
     else:
         call.hours_open, call.candidate = fact.open, fact.sampled
         call.operator_begins = fact.operator_begins
@@ -38,14 +38,14 @@ def offered(call: CallState, fact: e.CallOffered) -> None:
 def reject(call: CallState, status: int, retry_after_s: int | None = None) -> None:
     call.do(e.Reject(status, retry_after_s))
     call.note(f"rejected with {status}", "agent")
-    end.finish(call, "rejected")
+    bridge.finish(call, "rejected")
 
 
 def confirmed(call: CallState, fact: e.CallConfirmed) -> None:
     call.story.answered_at = call.now
     call.telephone_event = fact.telephone_event
     call.do(e.Listen(CALLER, tones=True, voice=call.policy.voice))
-    call.timers["media"] = call.now + timing.MEDIA_WAIT_S
+    call.timers["media"] = call.now + e.MEDIA_WAIT_S
     if call.media_arrived:
         greet(call)
 
@@ -59,7 +59,7 @@ def first_media(call: CallState, _: e.MediaArrived) -> None:
 def greet(call: CallState) -> None:
     call.timers.pop("media", None)
     if not call.hours_open:
-        end.say_farewell(call, Prompt.CLOSED, "closed")
+        bridge.say_farewell(call, Prompt.CLOSED, "closed")
     elif call.chooses and not call.consent.refused:
         call.phase = Phase.CHOICE
         call.play(Prompt.CHOOSE)
@@ -70,7 +70,7 @@ def greet(call: CallState) -> None:
 def choice_heard(call: CallState, fact: e.PromptEnded) -> None:
     if fact.prompt is Prompt.CHOOSE:
         call.playing = None
-        call.timers["window"] = call.now + timing.CHOICE_S
+        call.timers["window"] = call.now + e.CHOICE_S
 
 
 def choose(call: CallState, digit: str) -> None:
@@ -156,7 +156,7 @@ def want_details(call: CallState) -> None:
     """The key for them: during the notice they follow it, in the window they come at once, twice at most."""
     if call.playing is Prompt.NOTICE:
         call.wants_details = True
-    elif call.phase is Phase.WINDOW and call.details_told < timing.MOST_DETAILS:
+    elif call.phase is Phase.WINDOW and call.details_told < e.MOST_DETAILS:
         tell_details(call)
 
 
@@ -229,7 +229,7 @@ def asked_again(call: CallState, fact: e.PromptEnded) -> None:
 
 def window_over(call: CallState) -> None:
     if call.hearing:
-        call.timers["verdict"] = call.now + timing.VERDICT_S
+        call.timers["verdict"] = call.now + e.VERDICT_S
     elif call.phase is Phase.CHOICE:
         inform(call)
     elif call.phase is Phase.CONFIRM:
@@ -335,7 +335,7 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
         call.unclear = unclear if refused or not said_no(call) else call.unclear
     elif call.phase is Phase.WINDOW and refused:
         call.unclear = unclear
-        call.timers["window"] = call.now + timing.SURE_S
+        call.timers["window"] = call.now + e.SURE_S
     elif call.phase is Phase.WINDOW:
         call.unclear = call.unclear or unclear
         ask_again(call)

@@ -13,7 +13,7 @@ If the REFER fails, operators are rung as for every other call.
 
 from dataclasses import replace
 
-from sipagent.call import bridge, end, hunting, timing
+from sipagent.call import bridge, hunting
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt
 from sipagent.call.machines import Conversation, Operator, Transfer, refused
@@ -31,7 +31,7 @@ def asked(call: CallState, fact: e.TransferAsked) -> None:
     elif not fact.free:
         call.note(f"transfer to {fact.target}: busy", "operator")
         call.do(e.TellTransfer(fact.leg, BUSY, last=True), *bridge.may_transfer(call, operator))
-        call.busy_until = call.now + timing.HASTE_S
+        call.busy_until = call.now + e.HASTE_S
     else:
         call.note(f"transfer to {fact.target}", "operator")
         call.do(e.Separate(operator.leg))
@@ -42,7 +42,7 @@ def asked(call: CallState, fact: e.TransferAsked) -> None:
             ring_target(call, call.transfer)
         else:
             call.do(e.HangUp(operator.leg))
-            call.timers["transfer"] = call.now + timing.ROOM_S
+            call.timers["transfer"] = call.now + e.ROOM_S
 
 
 def gives_away(call: CallState, talk: Conversation) -> None:
@@ -58,7 +58,7 @@ def denied(call: CallState, fact: e.TransferDenied) -> None:
 def ring_target(call: CallState, transfer: Transfer) -> None:
     leg, until = call.hunt.next_leg(), call.now + call.policy.ring_s
     call.transfer = replace(transfer, leg=leg, sign=call.sign, rings_until=until)
-    call.timers["transfer"] = min(until, call.now + timing.REACH_S)
+    call.timers["transfer"] = min(until, call.now + e.REACH_S)
     call.note(f"ringing {transfer.target}", "agent")
     call.do(e.DialOperator(leg, transfer.target, call.sign, transfer.replaces))
 
@@ -74,7 +74,7 @@ def answered(call: CallState, fact: e.OperatorAnswered) -> None:
         call.do(e.HangUp(fact.leg))  # its 200 crossed our CANCEL
     elif transfer.waits:
         call.transfer = transfer.answers(fact.leg, fact.telephone_event)
-        call.timers["transfer"] = call.now + timing.SOUND_S
+        call.timers["transfer"] = call.now + e.SOUND_S
         if fact.leg in call.held:
             target_heard(call, call.transfer)
 
@@ -130,7 +130,7 @@ def timeout(call: CallState) -> None:
             failed(call, transfer, NO_ANSWER)
         else:  # its leg may be the one that is needed to ring the giver again
             call.transfer = replace(transfer, given_up=True)
-            call.timers["transfer"] = call.now + timing.ROOM_S
+            call.timers["transfer"] = call.now + e.ROOM_S
 
 
 def failed(call: CallState, transfer: Transfer, status: int) -> None:
@@ -138,7 +138,7 @@ def failed(call: CallState, transfer: Transfer, status: int) -> None:
     call.note(f"{transfer.target}: {why if status == NO_ANSWER else f'refused with {status}'}", "agent")
     call.do(*transfer.tells(status))
     if transfer.there:
-        call.busy_until = call.now + timing.HASTE_S
+        call.busy_until = call.now + e.HASTE_S
         arrived(call, transfer.giver)
     elif not transfer.returning:
         ring_target(call, transfer.returns())
@@ -221,7 +221,7 @@ def refusal_told(call: CallState, fact: e.PromptEnded) -> None:
 def refer(call: CallState) -> None:
     target = call.policy.refer_targets[call.referred]
     call.refer_until = call.now + call.policy.ring_s
-    call.timers["refer"] = min(call.refer_until, call.now + timing.REFER_ANSWER_S)
+    call.timers["refer"] = min(call.refer_until, call.now + e.REFER_ANSWER_S)
     call.note(f"referred to {target}", "agent")
     call.do(e.Refer(CALLER, target))
 
@@ -254,7 +254,7 @@ def departed(call: CallState) -> None:
     call.story.connected_at = call.now
     call.note("transferred", "agent")
     call.do(*call.hunt.drop(), e.HangUp(CALLER))
-    end.end(call, "transferred")
+    bridge.end_call(call, "transferred")
 
 
 def unheard(call: CallState) -> None:

@@ -14,16 +14,7 @@ from retention.objects.erase import try_out
 from retention.recording_files import Area, FileKind
 from retention.rows.rows import StoreError, TryAgain
 from retention.texts import Reason
-from sipagent.agent.stored import (
-    accounts_fault,
-    bucket_of,
-    is_there,
-    journal_of,
-    lacks_rows,
-    row_key_files,
-    spool_of,
-    store_of,
-)
+from sipagent.agent import stored
 from sipagent.check.keys import readable
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, ConfigError
@@ -87,7 +78,7 @@ def _accounts(config: Config) -> Iterator[Finding]:
     if config.web.listen is None:
         return
     try:
-        fault = accounts_fault(config)
+        fault = stored.accounts_fault(config)
     except StoreError as problem:
         yield error(_DATABASE, str(problem))
     else:
@@ -125,7 +116,7 @@ def host_findings(config: Config) -> Iterator[Finding]:
 
     try:
         journal = yield from _waiting(config)
-        with store_of(config) as store:
+        with stored.store_of(config) as store:
             assert isinstance(store, SealedStore)
             hosts = store.hosts()
             yield from hosts_found(hosts, store.now(), config.host or "", journal)
@@ -177,7 +168,7 @@ def _unreachable(store: "SealedStore", config: Config) -> Iterator[Finding]:
     """Keys of rows that had been files before there was a store of objects. Raises StoreError."""
     from retention.postgres.row_keys import BUNDLES
 
-    if row_key_files(config).within(BUNDLES):
+    if stored.row_key_files(config).within(BUNDLES):
         said = Reason("keys of rows are files of this host alone")
         yield error("objects", "{0}; accepted: start the agent, which brings them to the store", said)
     for host, why in store.keys.out_of_reach().items():
@@ -206,7 +197,7 @@ _LEVELS = {"ok": ok, "warning": warning, "error": error}
 
 def object_findings(config: Config, now: datetime) -> Iterator[Finding]:
     """Try out the bucket, if there is one. `now` is aware. Raises OSError."""
-    bucket, told = bucket_of(config), config.objects
+    bucket, told = stored.bucket_of(config), config.objects
     if bucket is None or told is None:
         return
     yield from readable("objects.credentials_file", told.credentials_file)
@@ -226,10 +217,10 @@ def _removals(config: Config, now: datetime) -> Iterator[Finding]:
     found = []
     try:
         if config.database.exists():  # else the agent makes its journal
-            with journal_of(config) as journal:
+            with stored.journal_of(config) as journal:
                 found.append(journal.objects.removals(late))
         if config.shared is not None:
-            with store_of(config) as store:
+            with stored.store_of(config) as store:
                 found.append(store.objects.removals(late))
     except TryAgain:  # that has been said
         return
@@ -247,15 +238,15 @@ def _removals(config: Config, now: datetime) -> Iterator[Finding]:
 
 def _rows(config: Config, url: str) -> Iterator[Finding]:
     """Recordings that nobody would ever remove. What does not answer has been said."""
-    if not is_there(config):
+    if not stored.is_there(config):
         return
-    with suppress(StoreError, OSError), store_of(config) as store:
-        if lacks_rows(config, store):
+    with suppress(StoreError, OSError), stored.store_of(config) as store:
+        if stored.lacks_rows(config, store):
             yield error(_OBJECTS, "{0} has recordings, and no row tells of any: see `sipagent rebuild`", url)
 
 
 def _spool(config: Config) -> Finding:
     """What is not up yet; while calls are on there is always something."""
-    names = spool_of(config).names(Area.RECORDINGS)
+    names = stored.spool_of(config).names(Area.RECORDINGS)
     waiting = sum(name.endswith(f".{FileKind.SEALED}") for name, _ in names)
     return ok("objects.spool", "{0} not up yet", counted(waiting, "finished recording"))

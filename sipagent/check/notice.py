@@ -17,15 +17,8 @@ from retention.texts import Reason, joined, reason_of
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.hours import days_shown, without
 from sipagent.config.load import Config, Holidays, PromptSet
+from sipagent.text import notice
 from sipagent.text import notice_words as heard
-from sipagent.text.notice import (
-    better_heard,
-    broken_promise,
-    clocks,
-    hours_differences,
-    tells_to_say,
-    told_hours,
-)
 from sipagent.text.notice_words import (
     FRENCH,
     SHIPPED,
@@ -54,7 +47,7 @@ def name_findings(config: Config, what: str, words: str, language: str) -> Itera
 
 def hours_findings(config: Config, what: str, text: str, language: str) -> Iterator[Finding]:
     """Whether the hours in plain words are the configured ones."""
-    told, hours = told_hours(text, language), config.hours
+    told, hours = notice.told_hours(text, language), config.hours
     if told is None or not (told or told.holidays):
         return
     zone = config.service.timezone.key
@@ -62,7 +55,7 @@ def hours_findings(config: Config, what: str, text: str, language: str) -> Itera
         Reason("says the time of {0}; service.timezone is {1}", city, zone)
         for city in _elsewhere(text, language, zone)
     ]
-    untrue += hours_differences(told, None if hours is None else hours.week)
+    untrue += notice.hours_differences(told, None if hours is None else hours.week)
     if told.holidays and hours is not None and hours.holidays == Holidays():
         untrue.append(Reason("says that public holidays are closed, and hours.holidays is absent"))
     yield from (warning(what, one) for one in untrue)
@@ -73,7 +66,7 @@ def hours_findings(config: Config, what: str, text: str, language: str) -> Itera
 def _elsewhere(text: str, language: str, zone: str) -> list[str]:
     """The cities of other time zones whose clock plain words name."""
     cities = {_city(key) for key in available_timezones()} - {_city(zone)}
-    return [city.capitalize() for city in clocks(text, language) if city in cities]
+    return [city.capitalize() for city in notice.clocks(text, language) if city in cities]
 
 
 def _city(zone: str) -> str:
@@ -281,7 +274,7 @@ def _way(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> tupl
     says_it = heard.key_refuses if refusing else heard.key_accepts
     if told := [key for key in keys if says_it(text, key, said)]:
         return True, Reason(key_that, ", ".join(told))
-    if refusal.engine != "none" and tells_to_say(config, text, said, refusing=refusing):
+    if refusal.engine != "none" and notice.tells_to_say(config, text, said, refusing=refusing):
         return True, Reason("the words to say")
     return False, Reason(key_that, " or ".join(keys))
 
@@ -372,8 +365,8 @@ def _promises(config: Config, what: str, text: str, said: Vocabulary, *, layered
         yield from _refusing_later(config, what, text, said)
     yield from _spoken_ways(config, what, text, said)
     refusing = refusal.mode == "objection"
-    if refusal.engine != "none" and not broken_promise(config, text, said):
-        if tells_to_say(config, text, said, refusing=refusing):
+    if refusal.engine != "none" and not notice.broken_promise(config, text, said):
+        if notice.tells_to_say(config, text, said, refusing=refusing):
             yield ok(what, "says what to say")
         else:
             does = Reason("refuses all the same") if refusing else Reason("does not accept")
@@ -382,9 +375,9 @@ def _promises(config: Config, what: str, text: str, said: Vocabulary, *, layered
 
 
 def _spoken_ways(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
-    if broken := broken_promise(config, text, said):
+    if broken := notice.broken_promise(config, text, said):
         yield error(what, broken)
-    elif config.refusal.engine == "embedding" and (found := better_heard(config, text, said)):
+    elif config.refusal.engine == "embedding" and (found := notice.better_heard(config, text, said)):
         lesser, best = found
         yield warning(what, "promises a phrase ({0}) that is heard less well than another: {1}", lesser, best)
 

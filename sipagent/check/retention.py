@@ -30,9 +30,8 @@ from retention.texts import Reason, joined, reason_of, strerror
 from sipagent.agent.stored import archive_of, is_here, is_there, store_of
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, ConfigError
-from sipagent.enrol.driver import callers
+from sipagent.enrol.driver import LANGUAGES, ScriptError, callers, default_phrases, script
 from sipagent.enrol.keeping import expires_at, heads_of, voices
-from sipagent.enrol.script import LANGUAGES, ScriptError, default_phrases, script
 from sipagent.service.purging import RESUMES
 
 NOT_RECORDED = timedelta(days=7)

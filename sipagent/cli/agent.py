@@ -121,8 +121,7 @@ def page_beside(file: Path, *, log_json: bool) -> Iterator[None]:
 @click.command("check")
 @json_option
 @click.pass_obj
-@click.pass_context
-def check_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
+def check_command(work: Workplace, as_json: bool) -> int:
     """Check configuration, prompts, disk, database, engine and ports. Exit 1 on an error.
 
     \b
@@ -132,7 +131,7 @@ def check_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
     config = work.config
     from sipagent.check.check import checks
 
-    ctx.exit(show_findings(checks(config, engine_facts, now()), as_json=as_json))
+    return show_findings(checks(config, engine_facts, now()), as_json=as_json)
 
 
 def engine_facts() -> "EngineFacts":
@@ -156,10 +155,7 @@ def engine_facts() -> "EngineFacts":
 )
 @click.option("--web", "with_page", is_flag=True, help="Run the page beside it (`sipagent web`).")
 @click.pass_obj
-@click.pass_context
-def run_command(
-    ctx: click.Context, work: Workplace, /, *, log_json: bool, drain_s: float, with_page: bool
-) -> None:
+def run_command(work: Workplace, /, *, log_json: bool, drain_s: float, with_page: bool) -> int:
     """Run the agent until SIGTERM or Ctrl-C. Logs to stderr.
 
     Where one process does not carry the calls, or a network can reach it, there are workers behind an edge.
@@ -185,8 +181,7 @@ def run_command(
     systemd = Systemd.from_environment()  # before any process is started
     run = supervision.run if supervision.needed(config) else _in_one_process
     with page_beside(config.file, log_json=log_json) if with_page else nullcontext():
-        code = run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
-    ctx.exit(code)
+        return run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
 
 
 def _in_one_process(config: "Config", *, log_json: bool, drain_s: float, systemd: "Systemd") -> int:
@@ -202,8 +197,7 @@ def _in_one_process(config: "Config", *, log_json: bool, drain_s: float, systemd
 
 
 @click.command("demo")
-@click.pass_context
-def demo_command(ctx: click.Context) -> None:
+def demo_command() -> int:
     """Make two calls through a real agent on this machine, once consenting, once refusing.
 
     Needs no trunk, no phones and no configuration. Exit 0 only if both went as they must.
@@ -214,7 +208,7 @@ def demo_command(ctx: click.Context) -> None:
     """
     from sipagent import demo
 
-    ctx.exit(demo.run())
+    return demo.run()
 
 
 @click.command("completion")

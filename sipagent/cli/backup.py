@@ -14,21 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retention.backup import (
-    CONFIG,
-    CONFIGURATION,
-    BackupRequest,
-    CheckedBackup,
-    Manifest,
-    RestoreTarget,
-    back_up,
-    checked,
-    doubt,
-    past,
-    put_back,
-    refuse_what_is_there,
-    settle,
-)
+from retention import backup as copies
 from retention.clock import read_clock
 from retention.files import alone, make_folder, share_owner, write_whole
 from retention.marks import Marks
@@ -91,7 +77,7 @@ def backup_command(
         raise Failure(_("{path}: there is no database yet").format(path=config.database))
     archive, at = work.archive(), now()
     taken, missing = _configured(config, secrets=secrets)
-    wish = BackupRequest(
+    wish = copies.BackupRequest(
         folder=directory,
         now=at,
         program=__version__,
@@ -101,8 +87,8 @@ def backup_command(
     )
     archive.store.add_access(attempt("backup", at=at, detail=str(directory.absolute())))
     with steps() as step:
-        path, manifest = back_up(archive, wish, files_in, step, copied_to_of(archive.store))
-    old = past(directory, at)
+        path, manifest = copies.back_up(archive, wish, files_in, step, copied_to_of(archive.store))
+    old = copies.past(directory, at)
     if as_json:
         print_json(
             _backup_json(path, manifest)
@@ -115,7 +101,7 @@ def backup_command(
             click.echo(said.format(path=one, until=full(work.local(until))))
 
 
-def _backup_json(path: Path, manifest: Manifest) -> Json:
+def _backup_json(path: Path, manifest: copies.Manifest) -> Json:
     return {
         "backup": str(path),
         "made_at": to_text(manifest.made_at),
@@ -127,7 +113,7 @@ def _backup_json(path: Path, manifest: Manifest) -> Json:
     }
 
 
-def _show_backup(work: Workplace, path: Path, manifest: Manifest, missing: list[Path]) -> None:
+def _show_backup(work: Workplace, path: Path, manifest: copies.Manifest, missing: list[Path]) -> None:
     count, total = len(manifest.recordings), size(sum(one.bytes for one in manifest.files))
     said = ngettext("{path}: {n} recording, {size}", "{path}: {n} recordings, {size}", count)
     click.echo(said.format(path=path, n=count, size=total))
@@ -162,7 +148,7 @@ def _configured(config: "Config", *, secrets: bool) -> tuple[dict[str, Path], li
         named += [path for sound in prompts.sounds for path in (sound, sound.with_suffix(".txt"))]
     named += [path for path in (config.base / "prompts").rglob("*") if path.is_file()]
     named += [path for path in config.refusal.heads.rglob("*") if path.is_file()]
-    taken, missing = {CONFIG: config.file}, []
+    taken, missing = {copies.CONFIG: config.file}, []
     for path in dict.fromkeys(filter(None, [*named, *hidden])):
         if path.is_file():
             if path.is_relative_to(config.base) and (secrets or path not in hidden):
@@ -195,10 +181,9 @@ _READABLE = 0o640  # a file of the configuration: by the group of its folder, wh
 @words_by_option
 @json_option
 @click.pass_obj
-@click.pass_context
 def restore_command(
-    ctx: click.Context, work: Workplace, /, *, backup: Path, clock_ok: bool, by: str | None, as_json: bool
-) -> None:
+    work: Workplace, /, *, backup: Path, clock_ok: bool, by: str | None, as_json: bool
+) -> int:
     """Put a backup back into an empty place, where no agent runs, and verify it.
 
     Where there is no configuration, that of the backup is written to --config; else it stays as it is. Every
@@ -218,11 +203,11 @@ def restore_command(
       sipagent restore --config /etc/sipagent/config.toml BACKUP
     """
     if clock_ok and by is None:
-        raise click.UsageError(_("--clock-ok: --by is needed"), ctx)
+        raise click.UsageError(_("--clock-ok: --by is needed"))
     with steps() as step:
-        manifest = checked(backup, partial(step, N_("reading")))
+        manifest = copies.checked(backup, partial(step, N_("reading")))
         clock = read_clock()
-        if not clock_ok and (why := doubt(manifest, clock)) is not None:
+        if not clock_ok and (why := copies.doubt(manifest, clock)) is not None:
             raise Failure(_("{why}; accepted, once it is right: --clock-ok --by WHO").format(why=shown(why)))
         config, new = _configuration(work, backup)
         if not is_here(config):
@@ -234,15 +219,17 @@ def restore_command(
         make_folder(places.folder)
         try:
             with alone(places.lock):
-                refuse_what_is_there(target, backup)
+                copies.refuse_what_is_there(target, backup)
                 _write(config.file, new)
-                source = CheckedBackup(backup=backup, manifest=manifest, files=files_in(backup))
-                count = put_back(source, target, now(), partial(step, N_("writing")))
+                source = copies.CheckedBackup(backup=backup, manifest=manifest, files=files_in(backup))
+                count = copies.put_back(source, target, now(), partial(step, N_("writing")))
                 archive = archive_of(config, store_of(config))
                 told = Reason("a backup of {0}", to_text(manifest.made_at))
                 trace = attempt("restore", by=by, detail=told)
                 stamped = proven(archive.store, config.retention.timestamp_ca)
-                done = settle(archive, manifest, work.terms, clock, trace, stamped=stamped, clock_ok=clock_ok)
+                done = copies.settle(
+                    archive, manifest, work.terms, clock, trace, stamped=stamped, clock_ok=clock_ok
+                )
                 problems = tuple(verify(archive, step).problems)
         except BlockingIOError as running:
             raise Failure(_("{path}: an agent is running").format(path=places.lock)) from running
@@ -260,11 +247,11 @@ def restore_command(
         print_json(restored.to_json())
     else:
         _show_restored(work, restored)
-    ctx.exit(1 if problems or done.failed or done.suspended else 0)
+    return int(bool(problems or done.failed or done.suspended))
 
 
-def _target(config: "Config") -> RestoreTarget:
-    return RestoreTarget(
+def _target(config: "Config") -> copies.RestoreTarget:
+    return copies.RestoreTarget(
         places=config.places,
         files=spool_of(config),
         marks=Marks(config.recording.directory),
@@ -281,16 +268,16 @@ def _configuration(work: Workplace, backup: Path) -> "tuple[Config, dict[Path, P
 
     if work.named is None or work.named.exists():
         return work.config, {}
-    named, theirs = work.named, backup / CONFIGURATION
+    named, theirs = work.named, backup / copies.CONFIGURATION
     new = {}
     for path in sorted(theirs.rglob("*")):
         name = path.relative_to(theirs)
         if path.is_file():
-            new[named if name == Path(CONFIG) else named.parent / name] = path
+            new[named if name == Path(copies.CONFIG) else named.parent / name] = path
     for here in new:
         if here.exists():
             raise Failure(_("{path}: is there already; accepted: an empty place").format(path=here))
-    return parse(read(theirs / CONFIG), named), new
+    return parse(read(theirs / copies.CONFIG), named), new
 
 
 def _write(file: Path, new: dict[Path, Path]) -> None:
@@ -342,16 +329,9 @@ _PROBLEMS: list[Column[Unrebuilt]] = [
 @passphrase_option
 @json_option
 @click.pass_obj
-@click.pass_context
 def rebuild_command(
-    ctx: click.Context,
-    work: Workplace,
-    /,
-    *,
-    identity: Path | None,
-    passphrase_file: Path | None,
-    as_json: bool,
-) -> None:
+    work: Workplace, /, *, identity: Path | None, passphrase_file: Path | None, as_json: bool
+) -> int:
     """Make a lost database again, from the files beside the recordings, holds included.
 
     Of a sealed recording it takes an --identity to know who called and who answered; without one the
@@ -383,7 +363,7 @@ def rebuild_command(
         print_json(done.to_json())
     else:
         _show_rebuilt(done)
-    ctx.exit(1 if done.problems or done.nameless else 0)
+    return int(bool(done.problems or done.nameless))
 
 
 def _rebuilt_counts(done: Rebuilt) -> list[str]:

@@ -19,8 +19,16 @@ from sipagent.cli.program import Failure, Workplace, json_option, print_json, wo
 from sipagent.cli.terminal import Column, console, full, show_table
 from sipagent.config.errors import ConfigError
 from sipagent.config.tables import folder_name
+from sipagent.enrol import driver
+from sipagent.enrol.driver import (
+    LANGUAGES,
+    Enrolments,
+    EnrolScript,
+    ScriptError,
+    default_phrases,
+    script,
+)
 from sipagent.enrol.keeping import expires_at, forget, voices
-from sipagent.enrol.script import LANGUAGES, EnrolScript, ScriptError, default_phrases, script
 from sipagent.languages.spoken import shown
 
 if TYPE_CHECKING:
@@ -190,8 +198,6 @@ def _take_calls(
     may_replace = frozenset(_colleague(table, name) for name in replaces)
     from sipagent.edge.process import EdgeProcess
     from sipagent.edge.rpc import EdgeError
-    from sipagent.enrol import driver
-    from sipagent.enrol.driver import Enrolments
     from sipagent.logs import configure_log
     from sipagent.pjsip import EngineError, PjsipEngine
     from sipagent.service.children import own_folder

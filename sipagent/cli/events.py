@@ -17,7 +17,7 @@ from sipagent.cli.program import (
     words_by_option,
 )
 from sipagent.cli.terminal import WIDE, WIDER, Column, coded, console, full, is_for_table, newest, show_table
-from sipagent.operations.tracing import traced
+from sipagent.operations import traced
 
 
 @click.group("events", cls=Program, invoke_without_command=True, subcommand_metavar="[retry ID]")

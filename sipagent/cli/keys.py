@@ -80,7 +80,7 @@ def new_command(
       sipagent keys new
       sipagent keys new /media/usb/durand --comment "M. Durand"
     """
-    from sipagent.cli.init_directory import PAIR, make_pair  # slow to import
+    from sipagent.cli.init import PAIR, make_pair  # slow to import
 
     where = work.folder / PAIR if stem is None else stem
     if where.suffix in (".pub", ".key"):
@@ -213,17 +213,9 @@ _SHOWN = 20  # how many failures to show; more have one reason
 @by_option
 @json_option
 @click.pass_obj
-@click.pass_context
 def rotate_command(
-    ctx: click.Context,
-    work: Workplace,
-    /,
-    *,
-    identity: Path,
-    passphrase_file: Path | None,
-    by: str | None,
-    as_json: bool,
-) -> None:
+    work: Workplace, /, *, identity: Path, passphrase_file: Path | None, by: str | None, as_json: bool
+) -> int:
     """Seal every recording to the recipients that the configuration names now, in place of those it was for.
 
     First add new listeners to recording.recipients, remove old ones, and restart the agent; then call this.
@@ -248,7 +240,7 @@ def rotate_command(
         )
     else:
         _show(done, _names(recipients))
-    ctx.exit(1 if done.failed else 0)
+    return int(bool(done.failed))
 
 
 def _named(work: Workplace) -> list[PublicKey]:

@@ -14,15 +14,7 @@ import click
 from media.hearing.detectors import load_detector
 from media.hearing.keyword import Detector
 from media.hearing.spotter import known_heads, plain
-from media.training.enrolled import (
-    LEAST_PEOPLE,
-    EnrolledError,
-    EnrolledPerson,
-    Unused,
-    enrolled,
-    sayings_of,
-    usable,
-)
+from media.training import enrolled
 from media.training.language import LANGUAGES, Language, card, language
 from sipagent.cli.program import FILE, Failure, Workplace, json_option, print_json
 from sipagent.cli.terminal import Column, coded, console, figure, in_seconds, percent, show_table, steps
@@ -256,15 +248,15 @@ def _refuse_read_only(folder: Path) -> None:
 class _Voices(NamedTuple):
     """Colleagues who are trained on, and who is left out and why."""
 
-    used: tuple[EnrolledPerson, ...]
-    unused: tuple[tuple[EnrolledPerson, Unused], ...]
+    used: tuple[enrolled.EnrolledPerson, ...]
+    unused: tuple[tuple[enrolled.EnrolledPerson, enrolled.Unused], ...]
 
 
 def _voices(folder: Path, phrase: str, spoken: Language) -> _Voices:
     """Raises click.UsageError if there is nobody."""
     try:
-        used, unused = usable(enrolled(folder), phrase, spoken.code, datetime.now(UTC))
-    except EnrolledError as wrong:
+        used, unused = enrolled.usable(enrolled.enrolled(folder), phrase, spoken.code, datetime.now(UTC))
+    except enrolled.EnrolledError as wrong:
         raise click.UsageError(shown(wrong)) from wrong
     left = ", ".join(f"{person.folder.name} ({_why(person, why)})" for person, why in unused)
     if not used:
@@ -276,7 +268,7 @@ def _voices(folder: Path, phrase: str, spoken: Language) -> _Voices:
     return _Voices(tuple(used), tuple(unused))
 
 
-def _why(person: EnrolledPerson, why: Unused) -> str:
+def _why(person: enrolled.EnrolledPerson, why: enrolled.Unused) -> str:
     if why == "expired":
         return _("kept until {date}").format(date=f"{person.expires_at:%Y-%m-%d}")
     return (
@@ -314,7 +306,9 @@ def _install(config: Config, trained: Trained, spoken: Language, bounds: Bounds,
     return install(trained.head, _card(trained, spoken, bounds, voices.used), config.refusal.heads, name)
 
 
-def _card(trained: Trained, spoken: Language, bounds: Bounds, voices: Sequence[EnrolledPerson]) -> str:
+def _card(
+    trained: Trained, spoken: Language, bounds: Bounds, voices: Sequence[enrolled.EnrolledPerson]
+) -> str:
     """The card of the head: what it was made of, and what its check found; it names no person."""
     check = trained.check
     rows = [f"| recall, {name} | {share:.1%} | |" for name, share in check.recalls.items()]
@@ -356,10 +350,10 @@ def _rate(rate: Rate) -> str:
     return f"{rate.share:.1%} ({low:.0%} to {high:.0%})"
 
 
-def _colleagues(trained: Trained, voices: Sequence[EnrolledPerson]) -> str:
+def _colleagues(trained: Trained, voices: Sequence[enrolled.EnrolledPerson]) -> str:
     if not voices:
         return ""
-    said = sum(len(sayings_of(person, trained.head.phrases[0])) for person in voices)
+    said = sum(len(enrolled.sayings_of(person, trained.head.phrases[0])) for person in voices)
     return f"{len(voices)} colleague{'s' if len(voices) > 1 else ''}, {said} times said; "
 
 
@@ -383,7 +377,7 @@ def _told(trained: Trained, seconds: float) -> str:
 def _told_of_strangers(trained: Trained) -> str:
     if (strangers := trained.strangers) is None:
         return _("Colleagues are too few to say what others would reach: at least {least}.").format(
-            least=LEAST_PEOPLE
+            least=enrolled.LEAST_PEOPLE
         )
     said, others = strangers.rate("keyword"), strangers.rate("other")
     told = _(

@@ -38,19 +38,7 @@ from sipagent.cli.program import (
 from sipagent.cli.terminal import Column, console, full, is_for_table, short, show_table
 from sipagent.config.tables import ROLES, TOKEN_ROLES
 from sipagent.languages.labels import label
-from sipagent.operations.accounts import (
-    AccountChange,
-    Coded,
-    Desk,
-    NewAccount,
-    NewToken,
-    add_account,
-    add_token,
-    change_account,
-    remove_account,
-    reset_account,
-    revoke_token,
-)
+from sipagent.operations import accounts as op
 
 Row = TypeVar("Row", Account, Token)
 
@@ -84,12 +72,12 @@ def read_key(path: Path | None) -> PublicKey | None:
 
 
 @contextmanager
-def changing(work: Workplace, by: str | None) -> Iterator[Desk]:
+def changing(work: Workplace, by: str | None) -> Iterator[op.Desk]:
     """Open the accounts for changes by somebody at this shell."""
     store = work.archive(make=True).store
     with stored.accounts_of(work.config) as accounts:
         trace = attempt("account", by=by)
-        yield Desk(accounts=accounts, store=store, trace=trace, keep_refused=store.add_access)
+        yield op.Desk(accounts=accounts, store=store, trace=trace, keep_refused=store.add_access)
 
 
 def in_words(roles: Iterable[str]) -> str:
@@ -177,9 +165,9 @@ def add_user_command(
     Example:
       sipagent user add "Claire Petit" --role supervisor --key claire.pub --by "M. Durand"
     """
-    asked = NewAccount(name=name, roles=roles, key=read_key(key_file))
+    asked = op.NewAccount(name=name, roles=roles, key=read_key(key_file))
     with changing(work, by) as desk:
-        made = add_account(desk, asked)
+        made = op.add_account(desk, asked)
     say_what_is_lost(roles)
     _say_code(work, made)
 
@@ -239,9 +227,9 @@ def change_user_command(
         raise click.UsageError(_("nothing to change; accepted: --role, --key, --no-key, --name"))
     if key_file and no_key:
         raise click.UsageError(_("--key and --no-key exclude each other"))
-    wanted = AccountChange(name=new_name, roles=roles or None, key="" if no_key else read_key(key_file))
+    wanted = op.AccountChange(name=new_name, roles=roles or None, key="" if no_key else read_key(key_file))
     with changing(work, by) as desk:
-        account = change_account(desk, name, wanted)
+        account = op.change_account(desk, name, wanted)
     say_what_is_lost(account.roles)
     said = _("{name}: {roles}; key: {key}")
     key = account.key.id if account.key else _("none")
@@ -263,7 +251,7 @@ def remove_user_command(work: Workplace, name: str, by: str | None) -> None:
       sipagent user remove "Claire Petit" --by "M. Durand"
     """
     with changing(work, by) as desk:
-        account = remove_account(desk, name)
+        account = op.remove_account(desk, name)
     work.tell_followed()
     click.echo(_("{name}: removed").format(name=account.name))
 
@@ -283,11 +271,11 @@ def reset_user_command(work: Workplace, name: str, by: str | None) -> None:
       sipagent user reset "Claire Petit" --by "M. Durand"
     """
     with changing(work, by) as desk:
-        made = reset_account(desk, name)
+        made = op.reset_account(desk, name)
     _say_code(work, made)
 
 
-def _say_code(work: Workplace, made: Coded) -> None:
+def _say_code(work: Workplace, made: op.Coded) -> None:
     """Where an issuer logs people in, a code is of no use."""
     account, code = made.account, made.code
     web = work.config.web
@@ -360,11 +348,11 @@ def add_token_command(
       sipagent token add dashboard --role supervisor --until 2027-06-30 > dashboard.token
     """
     zone = work.config.service.timezone
-    asked = NewToken(name=name, roles=roles, key=read_key(key_file), last_day=until_text)
+    asked = op.NewToken(name=name, roles=roles, key=read_key(key_file), last_day=until_text)
     with options_read():
         asked.end(now(), zone)  # before a database is made
     with changing(work, by) as desk:
-        made = add_token(desk, asked, zone)
+        made = op.add_token(desk, asked, zone)
     say_what_is_lost(roles)
     said = _("{name}: shown once, on stdout; keep it where only its program reads it")
     click.echo(f"sipagent: {said.format(name=made.token.name)}", err=True)
@@ -406,7 +394,7 @@ def revoke_token_command(work: Workplace, name: str, by: str | None) -> None:
       sipagent token revoke dashboard --by "M. Durand"
     """
     with changing(work, by) as desk:
-        token = revoke_token(desk, name)
+        token = op.revoke_token(desk, name)
     work.tell_followed()
     click.echo(_("{name}: revoked").format(name=token.name))
 

@@ -21,7 +21,7 @@ from sipagent.cli.program import (
 WITHOUT_CONFIG = {"init", "demo", "completion"}
 COMMANDS = {  # where each is below sipagent.cli, and its short help; what is used daily comes first
     "list": ("list:list_command", "The recordings, newest first."),
-    "show": ("show:show_command", "All that is known of one, and every use of it."),
+    "show": ("list:show_command", "All that is known of one, and every use of it."),
     "calls": ("list:calls_command", "The receipts of all calls, newest first."),
     "stats": ("stats:stats_command", "Calls, refusals, waits, and what is kept."),
     "draws": ("stats:draws_command", "Repeat every draw of the sample, and compare."),
@@ -32,7 +32,7 @@ COMMANDS = {  # where each is below sipagent.cli, and its short help; what is us
     "note": ("hold:note_command", "File the analysis of a call that was listened to."),
     "accesses": ("list:accesses_command", "Every use of recordings, newest first."),
     "purge": ("purge:purge_command", "Remove all that has expired."),
-    "delete": ("delete:delete_command", "Forget a call before its time, or all of a caller, and certify it."),
+    "delete": ("purge:delete_command", "Forget a call before its time, or all of a caller, and certify it."),
     "hold": ("hold:hold_command", "Keep a recording beyond its date, as testimony."),
     "release": ("hold:release_command", "End a hold."),
     "holds": ("hold:holds_command", "What is on hold, overdue reviews first."),

@@ -18,15 +18,7 @@ from retention.recording_files import Area, FileKind, RecordingFiles, finished
 from retention.records import Access, Json, to_text
 from retention.rows.rows import Rows
 from retention.stamps import stamps_of
-from sipagent.agent.stored import (
-    accounts_of,
-    accounts_there,
-    arriving_of,
-    files_apart,
-    is_here,
-    spool_of,
-    store_of,
-)
+from sipagent.agent import stored
 from sipagent.cli.program import (
     PRESENT,
     Failure,
@@ -78,10 +70,7 @@ class _Options:
 @words_by_option
 @json_option
 @click.pass_obj
-@click.pass_context
-def migrate_command(
-    ctx: click.Context, work: Workplace, /, *, by: str | None, as_json: bool, **options: Any
-) -> None:
+def migrate_command(work: Workplace, /, *, by: str | None, as_json: bool, **options: Any) -> None:
     """Move all that is kept from this host's database and files to where --to and --objects say, and compare.
 
     No agent may run, and nothing else may be there. The chain stays the same chain, entry for entry: exported
@@ -100,10 +89,10 @@ def migrate_command(
     """
     asked = _Options(**options)
     if asked.to is None:
-        raise click.UsageError(_ALONE if asked.objects else _("--to is needed"), ctx)
+        raise click.UsageError(_ALONE if asked.objects else _("--to is needed"))
     config = work.config
     new, written = _planned(config, asked)
-    if is_here(config) and not config.database.exists():
+    if stored.is_here(config) and not config.database.exists():
         raise Failure(_("{path}: there is no database yet").format(path=config.database))
     try:
         with alone(config.places.lock), steps(_LONG) as step:
@@ -120,27 +109,27 @@ def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
     """Raises MoveError, StoreError, OSError."""
     config = work.config
     here, there = config.places, new.places
-    store = store_of(config)
-    source = Archive(store, files_apart(config, store), Marks(config.recording.directory))
-    if not is_here(config):
+    store = stored.store_of(config)
+    source = Archive(store, stored.files_apart(config, store), Marks(config.recording.directory))
+    if not stored.is_here(config):
         _refuse_living(config, source.store)
     if config.objects is not None:
         _refuse_waiting(config, source.files)
-    if is_here(new):
+    if stored.is_here(new):
         prepare(there)
     _refuse_other_accounts(config, new)
-    with arriving_of(new) as rows:
+    with stored.arriving_of(new) as rows:
         target = MoveTarget(
             name=_name(new),
             rows=rows,
-            files=files_apart(new, rows) if config.objects != new.objects else None,
+            files=stored.files_apart(new, rows) if config.objects != new.objects else None,
             sealed_only=new.objects is not None,
         )
         done = move(source, target, trace, config.retention.period, step)
         take_stamps(stamps_of(store), stamps_of(rows))
     take_along(here, there)
     done.accounts = _take_accounts(config, new, again=done.again)
-    if is_here(new):
+    if stored.is_here(new):
         put_in_place(there)
     for places in (here, there):
         tidy(places)
@@ -149,13 +138,13 @@ def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
 
 def _refuse_other_accounts(config: "Config", new: "Config") -> None:
     """Raise AccountError where other people log in already; StoreError where nobody could."""
-    source = accounts_there(config)
+    source = stored.accounts_there(config)
     if source is None:
         return
     with source, ExitStack() as stack:
         if source.moved_to() is not None:
             return  # all came along, or will
-        there = accounts_there(new) if is_here(new) else accounts_of(new)
+        there = stored.accounts_there(new) if stored.is_here(new) else stored.accounts_of(new)
         if there is not None:
             stack.enter_context(there)
             there.refuse_others(source.everything())
@@ -165,10 +154,10 @@ def _take_accounts(config: "Config", new: "Config", *, again: bool) -> int:
     """Have those there who log in here: nobody changes them here any more. How many accounts and tokens.
 
     `again`: rows had all come before; then so may have these, and others since."""
-    source = accounts_there(config)
+    source = stored.accounts_there(config)
     if source is None:
         return 0
-    with source, accounts_of(new) as there:
+    with source, stored.accounts_of(new) as there:
         every = source.everything()
         if again and there.are_there():
             return 0
@@ -178,7 +167,7 @@ def _take_accounts(config: "Config", new: "Config", *, again: bool) -> int:
 
 def _refuse_waiting(config: "Config", objects: RecordingFiles) -> None:
     """Raise Failure while files of this host have not gone to the store of objects yet."""
-    spool = spool_of(config)
+    spool = stored.spool_of(config)
     here = {id for area in Area for _name, id in spool.names(area) if id is not None}
     if waiting := [id for id in here if not finished(objects, id) or not objects.exists(id, FileKind.KEY)]:
         said = _("files of {n} recordings wait here for the object store: start the agent once, and stop it")
@@ -297,7 +286,7 @@ def _show(work: Workplace, done: Done, new: "Config", written: str) -> None:
             done.accounts,
         )
         click.echo(said.format(n=figure(done.accounts)))
-    if done.accounts and not is_here(new):
+    if done.accounts and not stored.is_here(new):
         said = _("Every other host whose page they log in to needs a copy of {file}, mode 0600.")
         click.echo(said.format(file=new.places.accounts_key))
     click.echo(_("\nWrite into {file}:\n").format(file=config.file))
@@ -313,7 +302,7 @@ def _show_left(work: Workplace, done: Done) -> None:
     click.echo(
         _("{left} is as it was, and takes no row any more. Remove it once all goes well.").format(left=left)
     )
-    if is_here(config) and config.places.accounts.exists():
+    if stored.is_here(config) and config.places.accounts.exists():
         click.echo(_("So is {file}: nobody logs in by it.").format(file=config.places.accounts))
     if done.until is not None:
         said = _("By {until} at the latest: then the first recording in it expires.")

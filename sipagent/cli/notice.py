@@ -46,8 +46,7 @@ from sipagent.text.notice import SpokenNotice, spoken_notices
 )
 @json_option
 @click.pass_obj
-@click.pass_context
-def notice_command(ctx: click.Context, work: Workplace, *, lint: bool, as_json: bool) -> None:
+def notice_command(work: Workplace, *, lint: bool, as_json: bool) -> int:
     """Show the notice of each language, with its length and hash; or check what callers hear.
 
     --lint reads the words in the .txt beside each sound: who records, that the call is recorded, what for,
@@ -63,17 +62,18 @@ def notice_command(ctx: click.Context, work: Workplace, *, lint: bool, as_json: 
     if lint:
         from sipagent.check import notice as check_notice
 
-        ctx.exit(show_findings(list(check_notice.lint(config)), as_json=as_json))
+        return show_findings(list(check_notice.lint(config)), as_json=as_json)
     notices = spoken_notices(config)
     if as_json:
         print_json([_notice_json(notice, work) for notice in notices])
-        return
+        return 0
     screen = console()
     for notice in notices:
         ways = ", ".join((*notice.numbers, *(_("key {key}").format(key=key) for key in notice.keys)))
         narrowed = ways and notice.language != config.service.language  # which all other callers hear
         title = f"{notice.language}: {ways}" if narrowed else notice.language
         show_fields(_fields(notice, work), screen, title)
+    return 0
 
 
 def _fields(notice: SpokenNotice, work: Workplace) -> list[tuple[str, str | None]]:
@@ -244,7 +244,7 @@ def _one_order(closed: bool, message: str | None, until: str | None, remove: int
     elif (closed or message is not None) and until is None:
         said = _("--until: missing; accepted: 17:00, tomorrow, 2026-12-24, 2h")
     if said:
-        raise click.UsageError(said, click.get_current_context())
+        raise click.UsageError(said)
 
 
 def _today_columns(work: Workplace) -> list[Column[PlannedSpecial]]:

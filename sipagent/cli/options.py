@@ -99,7 +99,7 @@ def options_read() -> Iterator[None]:
         yield
     except parsing.FieldError as error:
         said = _("{option}: {problem}").format(option=f"--{error.name}", problem=shown(error.problem))
-        raise click.UsageError(said, click.get_current_context()) from error
+        raise click.UsageError(said) from error
 
 
 def selection(work: Workplace, **asked: Any) -> Selection:
@@ -125,7 +125,7 @@ def one_of_the_two(id: str | None, caller: str | None) -> None:
     if (id is None) == (caller is None):
         both = _("both are given; accepted: ID, or --caller NUMBER")
         neither = _("neither is given; accepted: ID, or --caller NUMBER")
-        raise click.UsageError(neither if id is None else both, click.get_current_context())
+        raise click.UsageError(neither if id is None else both)
 
 
 def calls_of(work: Workplace, archive: "Archive", typed: str) -> "list[KeptCall]":
@@ -223,7 +223,7 @@ def given_passphrase(passphrase_file: Path | None, no_passphrase: bool) -> str |
         return None
     if no_passphrase:
         said = _("--no-passphrase: given beside --passphrase-file")
-        raise click.UsageError(said, click.get_current_context())
+        raise click.UsageError(said)
     return read_passphrase(passphrase_file)
 
 
@@ -234,7 +234,7 @@ def new_passphrase(private: Path, passphrase_file: Path | None, no_passphrase: b
         return given
     if not sys.stdin.isatty():
         said = _("no terminal to ask for a passphrase at; accepted: --passphrase-file F, --no-passphrase")
-        raise click.UsageError(said, click.get_current_context())
+        raise click.UsageError(said)
     return ask_for_new_passphrase(private)
 
 

@@ -1,7 +1,9 @@
-"""Removes what has expired: `purge`. Tells what was removed, what stays and why, and what only a person can
-remove."""
+"""Removes what has expired, `purge`, and calls before their date, `delete`. Tells what was removed, what
+stays and why, and what only a person can remove; every attempt to delete leaves a line in the trace."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from gettext import gettext as _
 from gettext import ngettext
@@ -11,25 +13,42 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
+from retention.archive import Archive
 from retention.clock import read_clock
+from retention.erase import Deletion
 from retention.purge import Removal, Stay
 from retention.use import KnownCopy
-from sipagent.cli.options import options_read
-from sipagent.cli.program import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
-from sipagent.cli.terminal import Column, console, full, show_table, size, steps_of
-from sipagent.languages.labels import N_, happening
-from sipagent.languages.spoken import shown
-from sipagent.operations.parsing import parse_moment, read_field
-from sipagent.operations.purge import (
-    ExpiredVoice,
-    NotRemoved,
-    Purged,
-    PurgeDesk,
-    PurgeSuspended,
-    PurgeWanted,
-    StrayFile,
-    purge_now,
+from sipagent.cli.options import (
+    agree,
+    caller_option,
+    calls_of,
+    one_of_the_two,
+    options_read,
+    show_calls,
+    yes_option,
 )
+from sipagent.cli.program import (
+    FILE,
+    Failure,
+    Workplace,
+    attempt,
+    json_option,
+    meant,
+    new_file,
+    now,
+    optional_id_argument,
+    print_json,
+    words,
+    words_by_option,
+)
+from sipagent.cli.terminal import Column, console, full, show_table, size, steps_of
+from sipagent.config.identity import printable
+from sipagent.languages.labels import N_, happening
+from sipagent.languages.spoken import colon, shown
+from sipagent.operations import purge as op
+from sipagent.operations.parsing import parse_moment, read_field
+from sipagent.operations.persons import Stays, delete_calls
+from sipagent.text.papers import certificate
 
 Row = TypeVar("Row")
 
@@ -44,9 +63,7 @@ Row = TypeVar("Row")
 @words_by_option
 @json_option
 @click.pass_obj
-@click.pass_context
 def purge_command(
-    ctx: click.Context,
     work: Workplace,
     /,
     *,
@@ -56,7 +73,7 @@ def purge_command(
     clock_ok: bool,
     by: str | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Remove all that has expired and is not held, and say what and why.
 
     The agent does it by itself every hour. Receipts past retention.receipts_period lose what leads to a
@@ -79,9 +96,9 @@ def purge_command(
     """
     if clock_ok and (dry_run or by is None):
         wrong = _("--clock-ok: changes something, --dry-run nothing") if dry_run else None
-        raise click.UsageError(wrong or _("--clock-ok: --by is needed"), ctx)
+        raise click.UsageError(wrong or _("--clock-ok: --by is needed"))
     moment = _moment(work, at)
-    wanted = PurgeWanted(
+    wanted = op.PurgeWanted(
         at=moment,
         dry_run=dry_run,
         force=force,
@@ -89,7 +106,7 @@ def purge_command(
         by=attempt("purge", by=by) if by else None,
     )
     wanted.require(now())
-    desk = PurgeDesk(
+    desk = op.PurgeDesk(
         config=work.config,
         archive=work.archive(make=not dry_run),
         terms=work.terms,
@@ -101,8 +118,8 @@ def purge_command(
         steps=lambda: steps_of(N_("purging")),
     )
     try:
-        done = purge_now(desk, wanted)
-    except PurgeSuspended as waits:
+        done = op.purge_now(desk, wanted)
+    except op.PurgeSuspended as waits:
         raise Failure(_suspended(waits.why)) from waits
     if as_json:
         print_json(done.to_json())
@@ -110,7 +127,7 @@ def purge_command(
         _show(work, done, console())
     if done.suspended is not None:
         click.echo(f"sipagent: {_suspended(done.suspended)}", err=True)
-    ctx.exit(1 if done.failed else 0)
+    return int(bool(done.failed))
 
 
 def _suspended(why: str) -> str:
@@ -128,7 +145,7 @@ def _moment(work: Workplace, at: str | None) -> datetime:
 # --- on a terminal ---
 
 
-def _show(work: Workplace, done: Purged, screen: Console) -> None:
+def _show(work: Workplace, done: op.Purged, screen: Console) -> None:
     dry = done.dry_run
     _show_gone(work, done, screen)
     _show_forgotten(done, screen)
@@ -149,7 +166,7 @@ def _show(work: Workplace, done: Purged, screen: Console) -> None:
         Column("where it is", lambda one: one[1].path, wraps=True),
     ]
     _show_rows(_("Exported copies that remain; only you can remove them:"), copies, places, screen)
-    files: list[Column[StrayFile]] = [
+    files: list[Column[op.StrayFile]] = [
         Column("file", lambda stray: stray.name),
         Column("problem", lambda stray: shown(stray.problem), wraps=True),
     ]
@@ -157,12 +174,12 @@ def _show(work: Workplace, done: Purged, screen: Console) -> None:
     would = _("Files without a right to be there, would be removed:")
     _show_rows(would if dry else removed, done.unlinked, files, screen)
     _show_rows(_("Left for you to look at:"), done.orphans, files, screen)
-    stuck: list[Column[NotRemoved]] = [
+    stuck: list[Column[op.NotRemoved]] = [
         Column("id", lambda one: one.id),
         Column("problem", lambda one: shown(one.problem), wraps=True),
     ]
     _show_rows(_("Not removed, the next purge tries again:"), done.failed, stuck, screen, style="bold red")
-    voices: list[Column[ExpiredVoice]] = [
+    voices: list[Column[op.ExpiredVoice]] = [
         Column("voice", lambda one: one.voice),
         Column("heads that learnt from it", lambda one: ", ".join(map(_file_name, one.heads)), wraps=True),
     ]
@@ -182,7 +199,7 @@ def _show_rows(
         show_table(rows, columns, screen)
 
 
-def _show_gone(work: Workplace, done: Purged, screen: Console) -> None:
+def _show_gone(work: Workplace, done: op.Purged, screen: Console) -> None:
     erased, would = (
         _("{id} erased: its call had wanted it, and something kept it."),
         _("{id} would be erased: its call had wanted it, and something kept it."),
@@ -209,7 +226,7 @@ def _show_gone(work: Workplace, done: Purged, screen: Console) -> None:
     screen.print(f"\n{said.format(n=n, size=total)}")
 
 
-def _show_forgotten(done: Purged, screen: Console) -> None:
+def _show_forgotten(done: op.Purged, screen: Console) -> None:
     receipts, notes, uses = done.receipts, done.notes, done.uses
     would = (
         ngettext(
@@ -236,3 +253,112 @@ def _show_forgotten(done: Purged, screen: Console) -> None:
     for count, said in zip((receipts, notes, uses), would if done.dry_run else lost, strict=True):
         if count:
             screen.print(said.format(n=count))
+
+
+_PAGE = "\f"  # between two certificates: each on a separate page
+
+
+@click.command("delete")
+@optional_id_argument
+@caller_option
+@click.option(
+    "--reason",
+    required=True,
+    type=words,
+    metavar="R",
+    help="Why, e.g. the reference of the person's request.",
+)
+@click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
+@click.option(
+    "--certificate", "paper", type=FILE, metavar="FILE", help="Write the certificate there too; a new file."
+)
+@yes_option
+@json_option
+@click.pass_obj
+def delete_command(
+    work: Workplace,
+    /,
+    id: str | None,
+    *,
+    caller: str | None,
+    reason: str,
+    by: str,
+    paper: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Forget a call before its time: its recording, what leads to a person in its receipt, its analyses.
+
+    Prints a certificate for the person who asked: what, when, by whom, what stays, the hash of a deleted
+    file, and where the chain says so. It names the exported copies that remain to be deleted. What is on
+    hold stays.
+
+    With --caller all calls of a person are forgotten, each with a page of its own in the certificate; they
+    are shown before, and you are asked. What is on hold or in progress stays, and the exit code is 1 then.
+
+    \b
+    Examples:
+      sipagent delete 20261124T222000123-482913 --reason "request 2026-118" --by "M. Durand"
+      sipagent delete 482913 --reason "request 2026-118" --by "M. Durand"
+          --certificate request-2026-118.txt
+      sipagent delete --caller "06 12 34 56 78" --reason "request 2026-118" --by "M. Durand"
+    """
+    one_of_the_two(id, caller)
+    archive = work.archive(make=True)
+    asked = attempt("delete", by=by, detail=reason)
+    with _paper(work, paper) as keep:
+        ids = _of_caller(work, archive, caller, yes=yes) if caller else [meant(archive, str(id))]
+        done: list[Deletion] = []
+        papers: list[str] = []
+        stays: list[str] = []
+        for one in delete_calls(archive, ids, asked, now):
+            if isinstance(one, Stays):
+                stays.append(f"{one.id}{colon()}{shown(one.why)}")
+                continue
+            done.append(one)
+            paper_of = certificate(one, work.config.service)
+            if len(done) == 1:
+                work.tell_followed()
+            if not as_json:
+                click.echo((_PAGE if len(done) > 1 else "") + paper_of, nl=False)
+            papers.append(paper_of)
+        if as_json and done:
+            told = [one.to_json() for one in done]
+            print_json(told if id is None else told[0])
+        if done:  # last: if the file fails, it has been printed
+            keep(_PAGE.join(papers))
+    if stays:
+        raise Failure("; ".join(stays))
+
+
+def _of_caller(work: Workplace, archive: Archive, caller: str, *, yes: bool) -> list[str]:
+    """The caller's ids, after the question. Raises click.UsageError, Failure."""
+    calls = calls_of(work, archive, caller)
+    if not yes:
+        show_calls(work, archive, calls)
+    count = len(calls)
+    asked = ngettext("Forget {n} call of {caller} for ever?", "Forget {n} calls of {caller} for ever?", count)
+    agree(asked.format(n=count, caller=printable(caller)), yes=yes)
+    return [call.id for call in calls]
+
+
+@contextmanager
+def _paper(work: Workplace, path: Path | None) -> Iterator[Callable[[str], None]]:
+    """A function that writes the certificate; an error in its file shows before anything is deleted."""
+    if path is None:
+        yield lambda text: None
+        return
+    target = path.absolute()
+    if os.path.lexists(target):
+        raise Failure(_("{file} exists; accepted: the name of a new file").format(file=path))
+    if target.parent.resolve() == work.config.recording.directory.resolve():
+        said = _("{file} is among the recordings; the certificate goes elsewhere")
+        raise Failure(said.format(file=path))
+    with new_file(target, replace=False) as (descriptor, name):
+
+        def keep(text: str) -> None:
+            with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+                file.write(text)
+            name()
+
+        yield keep

@@ -50,9 +50,7 @@ _LINES = 31  # of a table that a terminal shows
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @form_option
 @click.pass_obj
-@click.pass_context
 def stats_command(
-    ctx: click.Context,
     work: Workplace,
     /,
     *,
@@ -178,16 +176,8 @@ _SHOWN = 20  # lines of errors; --json has all
 )
 @json_option
 @click.pass_obj
-@click.pass_context
 def draws_command(
-    ctx: click.Context,
-    work: Workplace,
-    /,
-    *,
-    since: str | None,
-    until: str | None,
-    seed_file: Path | None,
-    as_json: bool,
+    work: Workplace, /, *, since: str | None, until: str | None, seed_file: Path | None, as_json: bool
 ) -> None:
     """Draw again for every call whose receipt tells of its draw, and compare.
 

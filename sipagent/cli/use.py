@@ -310,7 +310,7 @@ def export_command(
     if caller is not None:
         _export_all(work, caller, what, out, format, force=force, yes=yes)
     elif out.suffix.lower() not in suffixes or out.is_dir():
-        raise click.UsageError(named.format(file=out), click.get_current_context())
+        raise click.UsageError(named.format(file=out))
     else:
         archive = work.archive(make=True)
         of = (
@@ -329,9 +329,7 @@ def _export_all(
 ) -> None:
     """Raises click.UsageError, Failure."""
     if out.exists() and not out.is_dir():
-        raise click.UsageError(
-            _("--out: {file} is not a folder").format(file=out), click.get_current_context()
-        )
+        raise click.UsageError(_("--out: {file} is not a folder").format(file=out))
     archive = work.archive(make=True)
     calls = calls_of(work, archive, caller)
     rows: Sequence[Recording | KeptCall] = calls

@@ -45,21 +45,7 @@ from sipagent.cli.terminal import (
 )
 from sipagent.config.identity import printable
 from sipagent.languages.spoken import shown
-from sipagent.operations.verify import (
-    COUNTED,
-    BadStamp,
-    KeptStamp,
-    PublishedRoot,
-    StampMade,
-    Verification,
-    archive_to_verify,
-    check_files,
-    give_receipt,
-    published_roots,
-    stamp_now,
-    stamps_there,
-    verify_all,
-)
+from sipagent.operations import verify as op
 
 _FINDING: list[Column[Mismatch]] = [
     Column("where", lambda found: shown(found.where)),
@@ -80,10 +66,7 @@ _LONG = 2000  # from this many of anything on, progress shows
 @click.option("--deep", is_flag=True, help="Read objects too, whose hashes their store tells.")
 @json_option
 @click.pass_obj
-@click.pass_context
-def verify_command(
-    ctx: click.Context, work: Workplace, /, *, heads: tuple[Path, ...], deep: bool, as_json: bool
-) -> None:
+def verify_command(work: Workplace, /, *, heads: tuple[Path, ...], deep: bool, as_json: bool) -> int:
     """Check the chain of all that was written, every row against it, every file, every time stamp.
 
     Finds what was changed, dropped, cut off, put back to an earlier state, or put there; names each in one
@@ -96,18 +79,18 @@ def verify_command(
       sipagent verify
       sipagent verify --head /mnt/safe/retention.head --json
     """
-    archive = archive_to_verify(work.config)
+    archive = op.archive_to_verify(work.config)
     with steps(_LONG) as step:
-        found = verify_all(work.config, archive, step, heads, deep=deep)
+        found = op.verify_all(work.config, archive, step, heads, deep=deep)
     if as_json:
         print_json(found.to_json())
     else:
         _show(found, console())
-    ctx.exit(1 if found.problems else 0)
+    return int(bool(found.problems))
 
 
-def _show(found: Verification, screen: Console) -> None:
-    looked_at = [(gettext(name), figure(found.counts[name])) for name in COUNTED]
+def _show(found: op.Verification, screen: Console) -> None:
+    looked_at = [(gettext(name), figure(found.counts[name])) for name in op.COUNTED]
     looked_at += [
         (_("head"), figure(found.head.seq)),
         ("", found.head.hash),  # a line of its own: it fills one
@@ -144,12 +127,12 @@ def stamp_command(work: Workplace, /, *, listed: bool, as_json: bool) -> None:
       sipagent stamp --list
     """
     if listed:
-        _list_stamps(work, stamps_there(work.config), as_json)
+        _list_stamps(work, op.stamps_there(work.config), as_json)
     else:
-        _tell_stamp(work, stamp_now(work.config), as_json)
+        _tell_stamp(work, op.stamp_now(work.config), as_json)
 
 
-def _tell_stamp(work: Workplace, made: StampMade, as_json: bool) -> None:
+def _tell_stamp(work: Workplace, made: op.StampMade, as_json: bool) -> None:
     last = made.stamp
     if as_json:
         print_json(made.to_json())
@@ -160,13 +143,17 @@ def _tell_stamp(work: Workplace, made: StampMade, as_json: bool) -> None:
         click.echo((new if made.stamped else old).format(seq=last.seq, when=when, authority=authority))
 
 
-def _list_stamps(work: Workplace, rows: list[KeptStamp | BadStamp], as_json: bool) -> None:
-    columns: list[Column[KeptStamp | BadStamp]] = [
+def _list_stamps(work: Workplace, rows: list[op.KeptStamp | op.BadStamp], as_json: bool) -> None:
+    columns: list[Column[op.KeptStamp | op.BadStamp]] = [
         Column("file", lambda row: row.file),
-        Column("at", lambda row: full(work.local(row.at)) if isinstance(row, KeptStamp) else None),
-        Column("authority", lambda row: row.authority if isinstance(row, KeptStamp) else None, shrinks=True),
+        Column("at", lambda row: full(work.local(row.at)) if isinstance(row, op.KeptStamp) else None),
         Column(
-            "hash", lambda row: row.hash if isinstance(row, KeptStamp) else shown(row.problem), shrinks=True
+            "authority", lambda row: row.authority if isinstance(row, op.KeptStamp) else None, shrinks=True
+        ),
+        Column(
+            "hash",
+            lambda row: row.hash if isinstance(row, op.KeptStamp) else shown(row.problem),
+            shrinks=True,
         ),
     ]
     if is_for_table(rows, _("No stamps."), "json" if as_json else None):
@@ -210,7 +197,7 @@ def give_command(work: Workplace, /, *, id: str, out: Path | None, force: bool, 
     if out is not None and (why := why_not_written(out, force)):
         raise Failure(why)
     archive = work.archive()
-    made = give_receipt(archive, meant(archive, id), attempt("receipt", by=by), now())
+    made = op.give_receipt(archive, meant(archive, id), attempt("receipt", by=by), now())
     if out is None:
         print_json(made.to_json())
         return
@@ -239,7 +226,7 @@ def verify_receipt_command(file: Path, *, roots: tuple[Path, ...], as_json: bool
     Examples:
       sipagent receipt verify receipt.json --root 2026-11-24.json
     """
-    found = check_files(file, roots)
+    found = op.check_files(file, roots)
     if as_json:
         print_json(found.to_json())
         return
@@ -274,8 +261,8 @@ def roots_command(work: Workplace, /, *, since: str | None, form: Form | None) -
     Examples:
       sipagent receipt roots --since 7d
     """
-    rows = published_roots(work.config, period_of(work, since, None).since)
-    columns: list[Column[PublishedRoot]] = [
+    rows = op.published_roots(work.config, period_of(work, since, None).since)
+    columns: list[Column[op.PublishedRoot]] = [
         Column("date", lambda row: row.date),
         Column("entries", lambda row: figure(row.size), right=True),
         Column("stamped", lambda row: _("yes") if row.stamped else _("no")),

@@ -13,34 +13,10 @@ from pydantic import PrivateAttr
 
 from retention.files import Places
 from retention.texts import Reason, strerror
+from sipagent.config import tables
 from sipagent.config.errors import ConfigError
 from sipagent.config.hours import Schedule
 from sipagent.config.sampling import Shares, Window
-from sipagent.config.tables import (
-    JOURNAL,
-    VOICES_FOLDER,
-    VOICES_MOST_DAYS,
-    AccessTable,
-    CapacityTable,
-    ClusterTable,
-    CredentialsTable,
-    EdgeTable,
-    EnrolTable,
-    EventsTable,
-    HoursTable,
-    MetricsTable,
-    ObjectsTable,
-    OperatorsTable,
-    PromptFiles,
-    PromptSet,
-    PromptsTable,
-    RecordingTable,
-    RefusalTable,
-    RetentionTable,
-    ServiceTable,
-    TrunkTable,
-    WebTable,
-)
 from sipagent.config.types import Known, Table, is_by_tls, key
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
@@ -58,23 +34,23 @@ class Login:
 class Config(Table):
     """The whole file. `sipagent.config.load.load` makes it; nothing changes it afterwards."""
 
-    service: ServiceTable
-    trunk: TrunkTable
-    hours: HoursTable | None = None
-    access: AccessTable = key("a table", {})
-    prompts: PromptsTable = key("a table", {})
-    refusal: RefusalTable = key("a table", {})
-    operators: OperatorsTable
-    recording: RecordingTable = key("a table", {})
-    capacity: CapacityTable = key("a table", {})
-    edge: EdgeTable = key("a table", {})
-    metrics: MetricsTable = key("a table", {})
-    retention: RetentionTable = key("a table", {})
-    web: WebTable = key("a table", {})
-    cluster: ClusterTable | None = None
-    objects: ObjectsTable | None = None
-    events: EventsTable | None = None
-    enrol: EnrolTable | None = None
+    service: tables.ServiceTable
+    trunk: tables.TrunkTable
+    hours: tables.HoursTable | None = None
+    access: tables.AccessTable = key("a table", {})
+    prompts: tables.PromptsTable = key("a table", {})
+    refusal: tables.RefusalTable = key("a table", {})
+    operators: tables.OperatorsTable
+    recording: tables.RecordingTable = key("a table", {})
+    capacity: tables.CapacityTable = key("a table", {})
+    edge: tables.EdgeTable = key("a table", {})
+    metrics: tables.MetricsTable = key("a table", {})
+    retention: tables.RetentionTable = key("a table", {})
+    web: tables.WebTable = key("a table", {})
+    cluster: tables.ClusterTable | None = None
+    objects: tables.ObjectsTable | None = None
+    events: tables.EventsTable | None = None
+    enrol: tables.EnrolTable | None = None
     _file: Path = PrivateAttr()
     _base: Path = PrivateAttr()
 
@@ -112,7 +88,7 @@ class Config(Table):
         """The database of this host; where several share one, the journal of what it does not have yet."""
         if isinstance(self.retention.database, Path):
             return self.retention.database
-        return self.base / JOURNAL if self.cluster is None else self.cluster.journal
+        return self.base / tables.JOURNAL if self.cluster is None else self.cluster.journal
 
     @property
     def operators_srtp(self) -> str:
@@ -129,12 +105,12 @@ class Config(Table):
     @property
     def voices(self) -> Path:
         """Where colleagues' voices are kept; without `[enrol]` where they were, if there were any."""
-        return self.base / VOICES_FOLDER if self.enrol is None else self.enrol.folder
+        return self.base / tables.VOICES_FOLDER if self.enrol is None else self.enrol.folder
 
     @property
     def voices_days(self) -> int:
         """How long they may be kept, from the consent on."""
-        return VOICES_MOST_DAYS if self.enrol is None else self.enrol.keep_days
+        return tables.VOICES_MOST_DAYS if self.enrol is None else self.enrol.keep_days
 
     @property
     def shared(self) -> str | None:
@@ -151,18 +127,18 @@ class Config(Table):
         file = self.retention.database_password_file
         return None if file is None else self._password_of(file, "retention.database_password_file")
 
-    def prompt_sets(self) -> tuple[PromptSet, ...]:
+    def prompt_sets(self) -> tuple[tables.PromptSet, ...]:
         """Give the prompts of every language in use, the default one first; only that one has `choose`."""
         others = [*self.prompts.languages.values(), *self.prompts.choices.values()]
         first, *rest = (self._prompts_in(one) for one in dict.fromkeys([self.service.language, *others]))
         return (replace(first, choose=self.prompts.choose), *rest)
 
-    def _prompts_in(self, language: str) -> PromptSet:
-        override = self.prompts.overrides.get(language, PromptFiles())
-        names = PromptFiles.model_fields
+    def _prompts_in(self, language: str) -> tables.PromptSet:
+        override = self.prompts.overrides.get(language, tables.PromptFiles())
+        names = tables.PromptFiles.model_fields
         files = {name: getattr(override, name) or getattr(self.prompts, name) for name in names}
         files["messages"] = {**self.prompts.messages, **override.messages}
-        return PromptSet(
+        return tables.PromptSet(
             language=language, **files | {"details": files["details"] or self._beside(files["notice"])}
         )
 
@@ -219,7 +195,7 @@ class Config(Table):
             raise ConfigError(self.file, source, Reason("line {0} is no secret", number), accepted)
         return tuple(filter(None, secrets))
 
-    def _login(self, table: str, where: CredentialsTable, environ: Mapping[str, str]) -> Login | None:
+    def _login(self, table: str, where: tables.CredentialsTable, environ: Mapping[str, str]) -> Login | None:
         if not where.username:
             return None
         if where.password_file is None:

@@ -14,17 +14,9 @@ from urllib.parse import urlsplit
 
 from retention.post import Fence
 from retention.texts import Reason
+from sipagent.config import tables
 from sipagent.config.errors import ConfigError, counted, shown
 from sipagent.config.model import Config
-from sipagent.config.tables import (
-    PROMPT,
-    CredentialsTable,
-    EdgeTable,
-    ServiceTable,
-    WebTable,
-    folder_name,
-    is_here,
-)
 from sipagent.config.types import HostPort, is_by_tls, outlasts, uri_host, uri_user
 
 SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
@@ -85,7 +77,7 @@ def _identity(config: Config) -> Iterator[Complaint]:
         yield Complaint(hosts, problem, "trunk.identity_certificates")
 
 
-def _credentials(table: str, where: CredentialsTable) -> Iterator[Complaint]:
+def _credentials(table: str, where: tables.CredentialsTable) -> Iterator[Complaint]:
     sources = bool(where.password_file) + bool(where.password_env)
     if sources == 2:
         yield Complaint(f"{table}.password_env", "given beside password_file", "one of the two")
@@ -235,7 +227,7 @@ def _ports(config: Config) -> Iterator[Complaint]:
         )
 
 
-def _pair(table: str, where: EdgeTable | WebTable) -> Iterator[Complaint]:
+def _pair(table: str, where: tables.EdgeTable | tables.WebTable) -> Iterator[Complaint]:
     """A certificate and its key come together."""
     if (where.certificate is None) != (where.private_key is None):
         given, other = ("certificate", "private_key") if where.certificate else ("private_key", "certificate")
@@ -276,7 +268,9 @@ def _languages(config: Config) -> Iterator[Complaint]:
             yield Complaint(f"prompts.{language}", "is the default language", "its files in [prompts]")
         for name in prompts.overrides[language].messages.keys() - prompts.messages.keys():
             absent = Reason("{0} is not in [prompts.messages]", shown(name))
-            yield Complaint(f"prompts.{language}.messages", absent, ", ".join(prompts.messages) or PROMPT)
+            yield Complaint(
+                f"prompts.{language}.messages", absent, ", ".join(prompts.messages) or tables.PROMPT
+            )
     for number, language in prompts.languages.items():
         key = f"prompts.languages.{number}"
         if language != default and language not in prompts.overrides:
@@ -291,7 +285,7 @@ def _choices(config: Config) -> Iterator[Complaint]:
     """Languages by key. A caller who chose one must be informed in it, so its table has its own notice."""
     prompts, default = config.prompts, config.service.language
     if prompts.choices and not prompts.choose:
-        yield Complaint("prompts.choices", "given without prompts.choose, which says the keys", PROMPT)
+        yield Complaint("prompts.choices", "given without prompts.choose, which says the keys", tables.PROMPT)
     if prompts.choose and not prompts.choices:
         yield Complaint("prompts.choose", "given without prompts.choices", 'a table such as { "2" = "en" }')
     taken = _callers_keys(config)
@@ -307,7 +301,9 @@ def _choices(config: Config) -> Iterator[Complaint]:
             known = ", ".join([default, *prompts.overrides])
             yield Complaint(key, Reason("'{0}' has no table [prompts.{1}]", language, language), known)
         elif prompts.overrides[language].notice is None:
-            yield Complaint(f"prompts.{language}.notice", Reason("missing, and {0} chooses it", key), PROMPT)
+            yield Complaint(
+                f"prompts.{language}.notice", Reason("missing, and {0} chooses it", key), tables.PROMPT
+            )
 
 
 def _windows(config: Config) -> Iterator[Complaint]:
@@ -410,7 +406,7 @@ def _web(config: Config) -> Iterator[Complaint]:
             "is https, which nothing here speaks",
             "web.certificate, or web.trusted_proxies, with it",
         )
-    if url and url.startswith("http:") and (web.certificate or not is_here(url)):
+    if url and url.startswith("http:") and (web.certificate or not tables.is_here(url)):
         yield Complaint("web.url", Reason("'{0}' would have passwords sent in clear", url), "an https URL")
 
 
@@ -441,7 +437,7 @@ def _enrol(config: Config) -> Iterator[Complaint]:
     """Two people must not share a folder, and each must have one."""
     known: dict[str, str] = {}
     for name in config.enrol.colleagues.values() if config.enrol else ():
-        folder = folder_name(name)
+        folder = tables.folder_name(name)
         if not folder:
             yield Complaint(
                 "enrol.colleagues", Reason("{0} has no letter from a to z", shown(name)), "another name"
@@ -472,7 +468,7 @@ def example_left_in_place(key: str, value: str) -> bool:
     return value.strip() == SHIPPED_EXAMPLES.get(key) or is_example(value)
 
 
-def examples_left(service: ServiceTable) -> dict[str, str]:
+def examples_left(service: tables.ServiceTable) -> dict[str, str]:
     """What still has its shipped value, or another example, by its key of [service]."""
     values = {key: str(getattr(service, key)) for key in SHIPPED_EXAMPLES}
     return {key: value for key, value in values.items() if example_left_in_place(key, value)}
@@ -483,7 +479,7 @@ def example_told(value: str) -> str:
     return Reason("{0!r} is the shipped example: callers, and whoever asks, are told it", value)
 
 
-def refuse_examples(service: ServiceTable, file: Path) -> None:
+def refuse_examples(service: tables.ServiceTable, file: Path) -> None:
     """Raise ConfigError for the first example, in this file: where a network can call."""
     for key, value in examples_left(service).items():
         raise ConfigError(file, f"service.{key}", example_told(value), "yours, or trunk.listen on 127.0.0.1")

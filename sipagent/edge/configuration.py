@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from sipagent.call.timing import RETRY_AFTER_S
+from sipagent.call.events import RETRY_AFTER_S
 from sipagent.config.load import HostPort
 from sipagent.config.types import Network
 from sipagent.edge.plan import GIVEN_UP, HOP_HEADER, LATE, Face, HopTokens, Plan

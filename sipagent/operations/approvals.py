@@ -13,17 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from retention import holds
 from retention.archive import Archive
-from retention.holds import (
-    HoldError,
-    holds,
-    is_overdue,
-    place,
-    release,
-    same_person,
-    why_no_hold,
-    why_not_placed,
-)
 from retention.purge import due
 from retention.records import (
     Access,
@@ -40,7 +31,7 @@ from retention.rows.rows import Rows
 from retention.texts import Reason
 from retention.use import discreet, nothing_to_use, plain
 from retention.use import why_not as why_not_used
-from sipagent.operations.tracing import UNCHANGED, traced
+from sipagent.operations import UNCHANGED, traced
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -135,7 +126,7 @@ def decide(
 
 def may_see(asked: Approval, login: str, *, decides: bool) -> bool:
     """What others asked for is for those who decide."""
-    return decides or same_person(asked.by, login)
+    return decides or holds.same_person(asked.by, login)
 
 
 def pending_approvals(store: Rows) -> list[Approval]:
@@ -168,9 +159,9 @@ def _why_not_done(
 
 
 def _not_held(recording: Recording, asked: Approval, approved_by: str, rules: Rules) -> str | None:
-    if (reason := why_no_hold(_hold(asked, approved_by), rules.grounds, rules.today)) is not None:
+    if (reason := holds.why_no_hold(_hold(asked, approved_by), rules.grounds, rules.today)) is not None:
         return reason
-    return why_not_placed(recording, renew=asked.action == Asked.RENEW)
+    return holds.why_not_placed(recording, renew=asked.action == Asked.RENEW)
 
 
 def _not_exported(recording: Recording, asked: Approval, rules: Rules, at: datetime) -> str | None:
@@ -189,17 +180,17 @@ def _do(archive: Archive, decided: Approval, trace: Access) -> None:
     match decided.action:
         case Asked.HOLD | Asked.RENEW:
             wanted = _hold(decided, str(decided.decided_by))
-            place(archive, id, wanted, done, renew=decided.action == Asked.RENEW)
+            holds.place(archive, id, wanted, done, renew=decided.action == Asked.RENEW)
         case Asked.RELEASE:
             told = Reason("{0}, approved by {1}", decided.reason, decided.decided_by)
-            release(archive, id, replace(done, detail=told))
+            holds.release(archive, id, replace(done, detail=told))
 
 
 def _require_theirs(how: str, asked: Approval, by: str) -> None:
     """Who asked can only withdraw it, and nobody else can."""
     if how == "approve" and asked.by is None:
         raise ApprovalError("who asked for it is forgotten")
-    theirs = same_person(by, asked.by)
+    theirs = holds.same_person(by, asked.by)
     if theirs and how == "approve":
         raise ApprovalError("{0!r} asked for it; accepted: somebody else", by, others_may=True)
     if theirs and how == "refuse":
@@ -238,7 +229,7 @@ def _is_same(one: Approval, other: Approval) -> bool:
     if one.action != other.action:
         return False
     return one.action != Asked.EXPORT or (
-        same_person(one.by, other.by) and (one.purpose, one.channel) == (other.purpose, other.channel)
+        holds.same_person(one.by, other.by) and (one.purpose, one.channel) == (other.purpose, other.channel)
     )
 
 
@@ -277,7 +268,7 @@ class HeldRecording(Recording):
 
 def held(store: Rows, today: date) -> list[HeldRecording]:
     """What is on hold, overdue reviews first; `today` in the service's time zone. Raises StoreError."""
-    return [HeldRecording.of(row, review_overdue=is_overdue(row, today)) for row in holds(store)]
+    return [HeldRecording.of(row, review_overdue=holds.is_overdue(row, today)) for row in holds.holds(store)]
 
 
 def hold(
@@ -295,9 +286,9 @@ def hold(
         reference=wanted.reference,
     )
     with traced(archive, trace, recording, left=UNCHANGED):
-        if (reason := why_no_hold(wanted, rules.grounds, rules.today)) is not None:
-            raise HoldError(reason)
-        return place(archive, recording.id, wanted, trace, renew=renew)
+        if (reason := holds.why_no_hold(wanted, rules.grounds, rules.today)) is not None:
+            raise holds.HoldError(reason)
+        return holds.place(archive, recording.id, wanted, trace, renew=renew)
 
 
 def end_hold(archive: Archive, recording: Recording, trace: Access) -> Recording:
@@ -305,4 +296,4 @@ def end_hold(archive: Archive, recording: Recording, trace: Access) -> Recording
     OSError."""
     trace = replace(trace, action="release", recording_id=recording.id)
     with traced(archive, trace, recording):
-        return release(archive, recording.id, trace)
+        return holds.release(archive, recording.id, trace)

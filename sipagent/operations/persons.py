@@ -17,8 +17,8 @@ from retention.use import ExportedCopy, known_copies
 from retention.vault import KeysError
 from sipagent.config.tables import ServiceTable
 from sipagent.languages.labels import N_
+from sipagent.operations import Unfinished, traced
 from sipagent.operations.parsing import FieldError, call_reference, caller_forms, parse_day, read_field
-from sipagent.operations.tracing import Unfinished, traced
 
 _LEFT = N_("{0}; the next purge tries again")
 

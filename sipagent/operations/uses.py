@@ -58,8 +58,8 @@ from retention.use import (
 )
 from retention.vault import KeysError, PublicKey, encode
 from sipagent.languages.labels import N_
+from sipagent.operations import traced
 from sipagent.operations.approvals import Rules, ask_approval, decided_already, needs_approval
-from sipagent.operations.tracing import traced
 
 
 class UseRefused(RuleError):

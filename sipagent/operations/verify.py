@@ -43,7 +43,7 @@ from retention.verify import Mismatch, verify
 from sipagent.agent.stored import archive_of, is_there, lacks_rows, spool_of, store_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.languages.labels import N_
-from sipagent.operations.tracing import traced
+from sipagent.operations import traced
 
 COUNTED = (
     *(N_("chain"), N_("receipts"), N_("recordings"), N_("accesses"), N_("notes"), N_("sums")),

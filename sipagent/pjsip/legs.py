@@ -30,8 +30,7 @@ import pjsua2 as pj
 from sipagent.agent.engine import Headers, LegFailed, OfLeg, RealmLearnt, SoundEnded
 from sipagent.agent.quality import Stream
 from sipagent.call import events as e
-from sipagent.call.events import Indication
-from sipagent.call.timing import RETRY_AFTER_S
+from sipagent.call.events import RETRY_AFTER_S, Indication
 from sipagent.config.identity import MAX_FORWARDS, call_id, header_of, info_digit
 from sipagent.pjsip import library
 from sipagent.pjsip.accounts import Owner, SipAccount, guarded_callback

@@ -16,7 +16,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import unquote
 
-from sipagent.call.timing import RETRY_AFTER_S
+from sipagent.call.events import RETRY_AFTER_S
 from sipagent.config.identity import address_of, entries, header_of, header_values, max_forwards
 from sipagent.config.types import Network, uri_host
 from sipagent.edge.plan import GIVEN_UP, HOP_HEADER, LATE

@@ -24,8 +24,8 @@ from retention.texts import Reason, WithReason
 from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import answering, shown
+from sipagent.operations import Unfinished
 from sipagent.operations.parsing import FieldError
-from sipagent.operations.tracing import Unfinished
 from sipagent.web.problems import KIND, Problem, unforeseen
 from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, page_above, person_of, site_of, someone, trace_of

@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from retention.accounts.accounts import Accounts
+from retention.accounts.accounts import Accounts, Session
 from retention.accounts.credentials import Account, code_hash
-from retention.accounts.memory import Session
 from retention.texts import Reason
 from sipagent.agent.stored import accounts_of
 from sipagent.config.load import Config

@@ -28,8 +28,8 @@ from typing import Any
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
+from retention.accounts.accounts import Memory, Session, Tried
 from retention.accounts.credentials import folded
-from retention.accounts.memory import Memory, Session, Tried
 
 LONGEST_SEALED = 4096  # characters of what is opened
 

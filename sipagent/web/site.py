@@ -14,8 +14,8 @@ from functools import cached_property
 from starlette.requests import Request
 from starlette.routing import Match
 
+from retention.accounts.accounts import Memory
 from retention.accounts.file import in_memory
-from retention.accounts.memory import Memory
 from retention.archive import Archive
 from retention.holds import same_person
 from retention.purge import Terms

@@ -32,7 +32,7 @@ from media.training.own import KEYWORD, NEAR, USUAL, PhraseMaterial
 from media.training.speech import Amounts, texts_of
 from media.training.voices import RATE, Manner, Pico
 from sipagent.cli.terminal import steps
-from sipagent.enrol.script import script
+from sipagent.enrol.driver import script
 from sipagent.voice.detectors import hear
 from sipagent.voice.own_keyword import LINES, PROMPTS, CheckedUtterance, Rate, train
 from tests.bench import report

@@ -9,9 +9,9 @@ import pytest
 from retention.marks import ArchiveError
 from retention.records import RuleError
 from retention.rows.rows import StoreError, TryAgain, UnknownId
+from sipagent.operations import Unfinished
 from sipagent.operations.approvals import ApprovalError
 from sipagent.operations.persons import SeveralCalls
-from sipagent.operations.tracing import Unfinished
 from sipagent.operations.uses import UseRefused
 from sipagent.web.rights import Role
 from tests.office import Office
