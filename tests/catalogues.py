@@ -27,7 +27,8 @@ from sipagent.cli.main import cli
 from sipagent.cli.program import help_texts
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
 from sipagent.languages.labels import Kind, kept
-from sipagent.languages.spoken import FAULTS, NARROW, WIDE
+from sipagent.languages.spoken import FAULTS
+from sipagent.languages.typography import NARROW, WIDE
 
 ROOT = Path(__file__).parent.parent
 SPOKEN = ("sipagent", "media", "retention")  # whose texts people read

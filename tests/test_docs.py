@@ -20,7 +20,7 @@ from sipagent.call.machines import Decision
 from sipagent.call.state import Phase
 from sipagent.config.load import load
 from sipagent.config.model import Config
-from sipagent.languages.spoken import set_french
+from sipagent.languages.typography import set_french
 from tests import draw_callflow
 from tests.configured import init_examples
 from tests.each import each

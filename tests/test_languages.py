@@ -16,9 +16,10 @@ from media.prompt import PromptError
 from retention.records import MissingSound
 from retention.rows.rows import StoreError
 from retention.texts import Reason, apart, joined, reason_of, together
+from sipagent.languages import typography
 from sipagent.languages.choice import LANGUAGES, of_environment, speaking
 from sipagent.languages.labels import Kind, label, missing_sound
-from sipagent.languages.spoken import show_all, shown
+from sipagent.languages.spoken import shown
 from tests import catalogues
 from tests.kept import recording
 from tests.loopback import ROOT
@@ -223,7 +224,7 @@ def test_help_and_complaints_are_in_the_language_asked_for_but_json_is_english(o
 def test_a_stream_shows_what_it_can(encoding: str, written: str) -> None:
     content = io.BytesIO()
     stream = io.TextIOWrapper(content, encoding=encoding)
-    show_all(stream)
+    typography.show_all(stream)
     stream.write("«\u00a0L’été\u00a0»…")
     stream.flush()
     assert content.getvalue().decode(stream.encoding).replace("\u00a0", " ") == written

@@ -13,7 +13,7 @@ from retention.erase import Deletion, RemovedRecording
 from retention.records import Status
 from retention.rows.chain import ChainHead
 from retention.use import KnownCopy
-from sipagent.languages.spoken import set_french
+from sipagent.languages.typography import set_french
 from sipagent.text import FOLDER, template
 from sipagent.text.papers import certificate
 from tests.configured import CONTRACT, read

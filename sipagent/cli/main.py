@@ -57,7 +57,7 @@ COMMANDS = {  # where each is below sipagent.cli, and its short help; what is us
     "run": ("agent:run_command", "Run the agent."),
     "web": ("agent:web_command", "Run the page that people log in to."),
     "status": ("status:status_command", "How the running agent is."),
-    "events": ("events:events_group", "What other programs are told, and what of it failed."),
+    "events": ("status:events_group", "What other programs are told, and what of it failed."),
     "hosts": ("status:hosts_command", "The hosts that share the database."),
     "edge": ("agent:edge_command", "Print the configuration of Kamailio."),
     "demo": ("agent:demo_command", "Two calls on this machine, without trunk or phones."),

@@ -46,9 +46,10 @@ import click
 from media import MediaError
 from retention.texts import APART, WithReason, apart
 from sipagent.config.errors import ConfigError, one_line, plain_spaces
+from sipagent.languages import typography
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.labels import label
-from sipagent.languages.spoken import colon, fault, show_all, shown
+from sipagent.languages.spoken import colon, fault, shown
 
 if TYPE_CHECKING:  # what is kept is slow to import; `--help` and `--version` do not need it
     from retention.archive import Archive
@@ -313,7 +314,7 @@ class Program(click.Group):
         extra["prog_name"] = extra.get("prog_name") or "sipagent"
         arguments = list(sys.argv[1:] if args is None else args)
         for stream in (sys.stdout, sys.stderr):
-            show_all(stream)
+            typography.show_all(stream)
         _let_readers_leave()
         with speaking(self._language(arguments)):
             self._run(arguments, extra)

@@ -25,8 +25,9 @@ from sipagent.cli.program import Form, Workplace, print_csv, print_json
 from sipagent.config.errors import Finding, is_plain
 from sipagent.config.identity import printable
 from sipagent.languages.labels import Kind, identity, label, length, marks, operators
-from sipagent.languages.spoken import NARROW, shown
-from sipagent.languages.spoken import WIDE as NO_BREAK
+from sipagent.languages.spoken import shown
+from sipagent.languages.typography import NARROW
+from sipagent.languages.typography import WIDE as NO_BREAK
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from retention.records import Status
 from sipagent.config.identity import printable
-from sipagent.languages.spoken import NARROW, WIDE, set_french
+from sipagent.languages.typography import NARROW, WIDE, set_french
 from sipagent.text import FOLDER, Fact, language_of_papers, template
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from typing import Any
 
 from retention.records import Record
 from retention.texts import Reason, WithReason
-from sipagent.languages.spoken import WIDE, set_french
+from sipagent.languages.typography import WIDE, set_french
 from sipagent.text import LANGUAGES, template
 from sipagent.text.register import FORMAT, RegisterEntry, Statement
 

@@ -41,7 +41,8 @@ from sipagent.languages.labels import (
     user_part,
 )
 from sipagent.languages.labels import label as label_of
-from sipagent.languages.spoken import NARROW, colon, shown
+from sipagent.languages.spoken import colon, shown
+from sipagent.languages.typography import NARROW
 from sipagent.text.papers import StatisticsWords
 from sipagent.web.rights import Right
 from sipagent.web.site import page_above, person_of, site_of

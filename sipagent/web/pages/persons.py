@@ -31,8 +31,9 @@ from retention.vault import KeysError, read_public
 from sipagent.call.machines import FLAGGED
 from sipagent.languages import spoken
 from sipagent.languages.labels import N_, Kind, happening, line_of
-from sipagent.languages.spoken import answering, ngettext, set_french
+from sipagent.languages.spoken import answering, ngettext
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.typography import set_french
 from sipagent.operations.parsing import FieldError
 from sipagent.operations.persons import (
     PersonSearch,
