@@ -20,6 +20,7 @@ from sipagent.operations.uses import BegunUse, User, UseRefused, UseWanted, begi
 from tests import tiers
 from tests.both import BOTH, by_hand, opened
 from tests.kept import CALLER, START, archive_of, bytes_under, keep, recording, remove, sqlite
+from tests.raising import no_room
 from tests.tampering import HOLD as HELD
 from tests.tampering import past_guards
 
@@ -236,11 +237,7 @@ def test_what_changed_meanwhile_stays_undone(
         approve(archive, end.id)
     with pytest.raises(ApprovalError, match="is not in the future"):
         approve(archive, asked.id, rules=replace(RULES, today=date(2027, 6, 1)))
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device", "x.json")
-
-    monkeypatch.setattr(archive, "rewrite", full)
+    monkeypatch.setattr(archive, "rewrite", no_room("x.json"))
     with pytest.raises(Unfinished, match="No space left on device; nothing has changed") as left:
         approve(archive, asked.id)
     assert left.value.about == "x.json" and archive.store.approval(asked.id).state == "pending"

@@ -28,6 +28,7 @@ from tests.configured import init_examples, with_keys
 from tests.each import each
 from tests.kept import recording
 from tests.loopback import ROOT
+from tests.raising import raising
 from tests.web.served import certificate
 
 NOW = datetime(2026, 11, 24, 22, 20, tzinfo=UTC)
@@ -297,11 +298,7 @@ def test_the_engine_is_asked(set_up: SetUp) -> None:
         "2 calls a process, for its legs",
     )
     assert holes.level == "warning" and holes.detail.startswith("known holes: CVE-2026-41416, CVE-2026-28799")
-
-    def absent() -> EngineFacts:
-        raise ImportError("No module named 'pjsua2'")
-
-    found = checks(set_up.config(), absent, NOW)
+    found = checks(set_up.config(), raising(ImportError("No module named 'pjsua2'")), NOW)
     assert Finding("error", "engine", "cannot be loaded: No module named 'pjsua2'") in found
 
 

@@ -32,6 +32,7 @@ from tests.kept import ANN, START, Paths, bytes_under, keep_by, receipt, recordi
 from tests.moving import entries
 from tests.office import CONFIG, Office, make_office
 from tests.postgres import Server
+from tests.raising import raising
 from tests.s3 import REGION, Moto, Weed
 from tests.sealed import sealed_store
 from tests.tampering import HOLD
@@ -271,13 +272,10 @@ def test_killed_after_the_rows_came_it_goes_on(
     class Killed(BaseException):
         pass
 
-    def kill(*_: object, **__: object) -> None:
-        raise Killed
-
     with accounts(office) as there:
         before = there.everything()
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(f"sipagent.cli.migrate.{killed_at}", kill)
+        patch.setattr(f"sipagent.cli.migrate.{killed_at}", raising(Killed()))
         office.run("migrate", "--to", database)
     assert migrate(office, database)["again"]
     with accounts(office) as there:

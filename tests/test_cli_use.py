@@ -20,6 +20,7 @@ from sipagent.cli.program import Failure
 from sipagent.cli.use import RecordingSound, play, write
 from tests.kept import CALLER, Paths, receipt, recording, remove
 from tests.office import RATE, Office, stereo
+from tests.raising import raising
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
 from tests.test_cli_acts import Keyboard
 
@@ -229,9 +230,6 @@ def test_a_player_gets_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
 
-    def not_there(name: str) -> None:
-        raise OSError("PortAudio library not found")
-
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
     monkeypatch.setattr(cli_sound, "which", lambda wanted: str(tmp_path / name) if wanted == name else None)
     monkeypatch.setattr(cli_sound, "find_spec", lambda name: None)
@@ -241,7 +239,7 @@ def test_a_player_gets_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert np.array_equal(heard, stereo()[:, 1]) and "8000" in (tmp_path / "said").read_text()
     with monkeypatch.context() as patch:
         patch.setattr(cli_sound, "find_spec", lambda name: object())
-        patch.setattr(cli_sound, "import_module", not_there)
+        patch.setattr(cli_sound, "import_module", raising(OSError("PortAudio library not found")))
         play(RecordingSound(file, "both"))
     assert (tmp_path / "heard").stat().st_size == stereo().nbytes
     alsa = (

@@ -34,6 +34,7 @@ from sipagent.operations.approvals import Rules, end_hold, hold
 from sipagent.operations.uses import file_note
 from tests.both import BOTH, by_hand
 from tests.kept import CALLER, START, Paths, archive, keep, recording
+from tests.raising import raising
 from tests.tampering import use_of
 
 DATABASES = BOTH
@@ -188,11 +189,7 @@ def test_a_hold_that_fails_is_in_the_trace_and_says_what_that_leaves(
     kept: Archive, monkeypatch: pytest.MonkeyPatch, wrong: Exception
 ) -> None:
     rules, row = Rules(grounds=GROUNDS, purposes=(), period="6 months", today=TODAY), keep(kept, recording())
-
-    def fails(*_: object) -> None:
-        raise wrong
-
-    monkeypatch.setattr(kept, "rewrite", fails)
+    monkeypatch.setattr(kept, "rewrite", raising(wrong))
     with pytest.raises((ArchiveError, Unfinished), match=r"the disk is full|nothing has changed"):
         hold(kept, row, HOLD, BY, rules)
     assert [(use.action, use.outcome) for use in kept.store.accesses(row.id)] == [("hold", "failed")]

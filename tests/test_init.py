@@ -29,6 +29,7 @@ from sipagent.cli.init import (
 from sipagent.config.load import Config, load
 from tests.configured import init_examples
 from tests.office import Office
+from tests.raising import no_room
 
 SMALL = """
 [service]
@@ -259,10 +260,7 @@ def test_a_new_key_wants_a_passphrase_or_a_word_that_it_has_none(office: Office)
 
 
 def test_what_was_begun_is_taken_back(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device", "keys/recordings.key")
-
-    monkeypatch.setattr(init_directory, "new_pair", full)
+    monkeypatch.setattr(init_directory, "new_pair", no_room("keys/recordings.key"))
     (office.folder / "there").mkdir()
     file = answers(office, REGISTERING)
     for where in ("new/deep", "there"):

@@ -15,6 +15,7 @@ from media.hearing.dtmf import ToneDetector, ToneFact, ToneHeard, ToneStarted
 from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
 from media.hearing.listener import AllHeard, Conclusion, KeywordSpotted, Listener, ListenerFailed, SpeechEnded
 from media.hearing.vad import SpeechStarted
+from tests.raising import raising
 
 OTHER = Verdict(Meaning.OTHER)
 ACCEPT = Verdict(Meaning.ACCEPT, "oui", 0.9)
@@ -298,13 +299,10 @@ def test_a_detector_that_breaks_deafens_neither_keys_nor_other_legs(start: Start
 def test_a_fault_before_anything_is_heard_ends_no_thread(
     start: Start, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    def _broken(*_: object) -> None:
-        raise ValueError("no model")
-
     ears = start(_Answers())
     ears.open(2, tones=True)
     ears.hear()
-    monkeypatch.setattr(f"media.hearing.listener.{where}", _broken)
+    monkeypatch.setattr(f"media.hearing.listener.{where}", raising(ValueError("no model")))
     hit = 1 if where == "VoiceGate" else 2
     ears.open(hit, tones=True)
     ears.listener.plays(2, VOICE)

@@ -28,6 +28,7 @@ from retention.recording_files import (
     write,
 )
 from retention.sqlite import Store
+from tests.raising import no_room
 
 ID, OTHER = "20261124T222000123-4f2a9c", "20261124T222100123-77aa01"
 
@@ -64,11 +65,7 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_else(
 ) -> None:
     path = tmp_path / "x.json"
     disk.write_whole(path, b"old")
-
-    def full(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", no_room())
     with pytest.raises(OSError, match="No space"):
         disk.write_whole(path, b"new")
     assert path.read_bytes() == b"old" and [one.name for one in tmp_path.iterdir()] == ["x.json"]

@@ -35,6 +35,7 @@ from sipagent.service.storing import StoringFigures
 from tests.configured import SMALL, read, with_keys
 from tests.driving import DESK, ELSEWHERE, HERE, SECOND_DESK, Stage, invite, staged
 from tests.office import CONFIG, Office, make_office
+from tests.raising import no_room
 from tests.tapping import PATIENCE_S, wait_for
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -217,10 +218,7 @@ def test_faults_of_the_recorder(service: Service) -> None:
     assert call.tap is not None
     stage.talk(caller, operator)
     call.tap._backlog._drops = 3
-
-    def fails() -> None:
-        raise OSError(28, "No space left on device")
-
+    fails = no_room()
     stage.recorder._quick.put(fails)
     stage.recorder._slow.put(fails)
     stage.recorder._slow.put(lambda: 1 / 0)

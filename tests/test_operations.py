@@ -39,6 +39,7 @@ from sipagent.operations.uses import FiledAnalysis, NamesPerson, NotFiled, attem
 from tests.configured import CONTRACT, read
 from tests.kept import CALLER, START, Paths, bytes_under, keep, receipt, recording
 from tests.loopback import ROOT
+from tests.raising import raising
 
 WHO = Access(at=START, action="", by="durand", login="durand", via="web")
 ASKED = replace(WHO, detail="request 2026-118")
@@ -262,13 +263,9 @@ def test_a_crash_erases_nothing_that_has_no_note(
 ) -> None:
     """Whatever the step: either nothing has happened, or there is a note and the next purge erases."""
     heard(archive, row)
-
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
-
     where = "retention.sqlite.Store" if step.startswith("add") else "retention.erase"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(f"{where}.{step}", dies)
+        patch.setattr(f"{where}.{step}", raising(KeyboardInterrupt()))
         file(archive, row, erase=True)
     filed = len(archive.store.notes(row.id))
     assert filed == (0 if step.startswith("add") else 1)

@@ -44,6 +44,7 @@ from tests.object_store import (
     names_in,
     place_of,
 )
+from tests.raising import raising
 from tests.s3 import Moto, Weed
 from tests.settling import settle
 from tests.shared_sqlite import SharedInSqlite
@@ -210,11 +211,7 @@ def test_of_who_refuses_nothing_stays_anywhere(
         side.archive.marks.make(Mark.of(receipt(row, decision="refused"), NOW))
     with monkeypatch.context() as patch:
         if not rows_known:
-
-            def fails(*_: object, **__: object) -> None:
-                raise StoreError("the database takes nothing")
-
-            patch.setattr(ObjectRows, "remove", fails)
+            patch.setattr(ObjectRows, "remove", raising(StoreError("the database takes nothing")))
             patch.setattr(bucket, "versions", lambda beginning: None)
         assert side.remove() == {}
     assert bucket.asked[0] == ("remove", object_name(row.id, FileKind.KEY))

@@ -296,10 +296,6 @@ def test_of_forked_answers_one_is_kept_and_the_other_is_let_go(office: Loopback)
 # --- host names ---
 
 
-def unknown(*_: object, **__: object) -> list[Any]:
-    raise socket.gaierror("Name or service not known")
-
-
 @scene
 def test_a_leg_counts_until_its_end_is_confirmed_and_while_its_host_is_looked_up(stack: ExitStack) -> None:
     """The library reports it as gone at once, and can't have another in its place."""
@@ -307,7 +303,7 @@ def test_a_leg_counts_until_its_end_is_confirmed_and_while_its_host_is_looked_up
 
     def slow(*_: object, **__: object) -> list[Any]:
         assert answers.wait(PATIENCE_S)
-        return unknown()
+        raise socket.gaierror("Name or service not known")
 
     socket.getaddrinfo = slow
     office = Loopback(stack)

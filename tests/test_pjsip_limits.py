@@ -20,6 +20,7 @@ from sipagent.pjsip.library import CLOCK, MEDIA, hurry
 from sipagent.service.children import asked
 from sipagent.softphone.phone import Call
 from tests.loopback import DESK_HZ, Loopback, scene
+from tests.raising import raising
 from tests.urgency import forbid_real_time, real_time_is_allowed
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
@@ -121,13 +122,8 @@ def test_a_leg_whose_sound_nobody_would_read_is_over_and_told(office: Loopback) 
 def test_one_failure_of_the_library_costs_one_call(office: Loopback) -> None:
     """Whatever it will not do: answer, connect, reach its sockets."""
     library = importlib.import_module("pjsua2")
-
-    def refuse(*_: object) -> None:
-        raise library.Error
-
-    def no_descriptor(*_: object) -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
+    refuse = raising(library.Error())
+    no_descriptor = raising(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
     for nth, (holder, name, fails) in enumerate(
         (
             (library.Call, "answer", refuse),

@@ -21,7 +21,6 @@ from sipagent.agent.engine import EngineFault, ForeignMedia, Gap, SoundEnded
 from sipagent.agent.quality import Stream
 from sipagent.call import events as e
 from sipagent.pjsip import library, media_sources
-from sipagent.pjsip.concealment import Probe
 from sipagent.pjsip.ears import RING_TICKS, TICK, TICK_BYTES, Ear
 from sipagent.sip.packet_filter import Place
 from sipagent.softphone.loop import PATIENCE_S
@@ -31,6 +30,7 @@ from sipagent.softphone.sip import sdp
 from tests import tiers
 from tests.loopback import CALLER_HZ, DESK_HZ, ROOT, Loopback, scene
 from tests.peers.stranger import Stranger
+from tests.raising import raising
 from tests.relay import FarPhone, Mix
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
@@ -603,11 +603,7 @@ def test_a_leg_for_which_there_is_no_probe_is_heard_all_the_same(stack: ExitStac
     office = Loopback(stack, gap=lambda leg, gap: gaps.append(gap))
     probes = office.engine.sound._probes
     assert probes
-
-    def fails() -> Probe:
-        raise OSError("no place for it")
-
-    probes.take = fails  # type: ignore[method-assign]
+    probes.take = raising(OSError("no place for it"))  # type: ignore[method-assign]
     _, leg = office.answered()
     office.engine.listen(leg)
     office.hears(leg, 0.5)

@@ -38,6 +38,7 @@ from tests.kept import (
     recording,
     sqlite,
 )
+from tests.raising import raising
 
 DATABASES = BOTH
 
@@ -68,8 +69,7 @@ def gone(report: PurgeReport) -> list[str]:
     return [one.id for one in report.removed]
 
 
-def stuck(path: Path, missing_ok: bool = False) -> None:
-    raise PermissionError(1, "Operation not permitted")
+stuck = raising(PermissionError(1, "Operation not permitted"))
 
 
 def test_what_expired_and_nothing_else(kept: Archive) -> None:

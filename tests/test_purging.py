@@ -35,6 +35,7 @@ from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.kept import SOUND, START, Paths, keep, receipt, recording
 from tests.peers.tsa import Authority
+from tests.raising import raising
 from tests.read_only import read_only
 from tests.tapping import PATIENCE_S, Overtaken, wait_for
 from tests.test_among_hosts import config_of
@@ -246,13 +247,9 @@ def test_what_should_be_gone_for_a_day_is_an_alarm(
     service: Service, monkeypatch: pytest.MonkeyPatch, late: timedelta, alarms: int
 ) -> None:
     keep(service.archive, recording())
-
-    def stuck(path: Path, missing_ok: bool = False) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
     service.clock.passes(late)
     with monkeypatch.context() as patch, capture_logs() as logs:
-        patch.setattr(Path, "unlink", stuck)
+        patch.setattr(Path, "unlink", raising(PermissionError(1, "Operation not permitted")))
         service.one_turn()
     assert [line["event"] for line in logs] == ["forgotten", "purge_failed"]
     late_ones = [one for one in service.alerts if not one.startswith("root: ")]  # written by a rename
@@ -385,11 +382,7 @@ def test_an_authority_that_fails_is_told_and_none_is_asked_where_none_is_configu
     service: Service, tsa: Authority, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     assert service.archive.store.head().seq == 1
-
-    def fails(*_: object) -> None:
-        raise fault
-
-    monkeypatch.setattr(purging, "stamp_head", fails)
+    monkeypatch.setattr(purging, "stamp_head", raising(fault))
     service.one_turn()
     assert service.alerts == []
     service.one_turn(*stamping(tsa))

@@ -4,7 +4,6 @@ A refusal waits for nobody: not for the database, nor for what is still being ma
 """
 
 import ast
-import errno
 import os
 import shutil
 import threading
@@ -38,6 +37,7 @@ from sipagent.agent.row_writer import Worker
 from tests import kept
 from tests.kept import ANN, BEN, OPERATOR, Paths, receipt, recording
 from tests.locking import locked
+from tests.raising import no_room, raising
 from tests.settling import empty, settle
 from tests.tapping import PATIENCE_S, RATE, expected, feed, wait_for
 from tests.test_structure import ROOT
@@ -275,10 +275,6 @@ def test_a_tap_that_cannot_begin_says_so_and_the_next_one_does(
 ) -> None:
     """The call knows that it is not recorded."""
     row, failed = recording(), list[str]()
-
-    def fails(*_: object) -> None:
-        raise ValueError("no such cipher")
-
     with monkeypatch.context() as patch:
         if fault == "the vault":
             Paths(archive).vault.write_text("in the way")
@@ -286,7 +282,7 @@ def test_a_tap_that_cannot_begin_says_so_and_the_next_one_does(
             Paths(archive).recordings.mkdir()
             Paths(archive).part(row.id).write_bytes(b"in the way")
         else:
-            patch.setattr(Tap, "start", fails)
+            patch.setattr(Tap, "start", raising(ValueError("no such cipher")))
         recorder.begin(row, lambda reason, _: failed.append(reason))
         settle(recorder)
     assert len(failed) == 1 and (fault in failed[0]) is (fault == "what nobody foresaw")
@@ -322,13 +318,9 @@ def test_a_file_that_cannot_be_made_is_tried_again(
 def test_a_thread_does_the_next_job_whatever_became_of_the_one_before() -> None:
     """And what is to be tried again hinders no end."""
     told: list[str] = []
-
-    def fail() -> None:
-        raise IndexError("nothing")
-
     worker = Worker("assembler", told.append)
     worker.start()
-    worker.put(fail)
+    worker.put(raising(IndexError("nothing")))
     worker.put(lambda: worker.again(lambda: told.append("late"), PATIENCE_S))
     worker.put(lambda: worker.again(lambda: told.append("soon"), 0.01))
     wait_for(lambda: told[-1:] == ["soon"])
@@ -499,9 +491,7 @@ def test_without_a_mark_the_sound_goes_all_the_same(
 ) -> None:
     row = recording()
     tap, make = begin(recorder, row), Marks.make
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    full = no_room()
 
     def torn(marks: Marks, mark: Any) -> int:
         with pytest.MonkeyPatch.context() as patch:

@@ -21,6 +21,7 @@ from sipagent.call.machines import ERASED, FLAGGED
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import ANN, OPERATOR, Paths, receipt, recording
+from tests.raising import raising
 from tests.tapping import expected, feed
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -217,12 +218,8 @@ def test_one_that_cannot_be_finished_is_told_keeps_no_other_and_is_tried_again(
     archive.open(refused).write_bytes(b"of who refused")
     archive.store.add_receipt(receipt(row, ended_at=None))
     archive.store.add_receipt(receipt(refused, ended_at=None, decision="refused"))
-
-    def fail(*_: object) -> None:
-        raise fault
-
     with monkeypatch.context() as patch:
-        patch.setattr("sipagent.agent.recorder.assemble", fail)
+        patch.setattr("sipagent.agent.recorder.assemble", raising(fault))
         recover(archive, "wav", NOW, alerts.append)
     assert is_erased(archive, refused) and archive.store.open_receipts() == []
     assert len(alerts) == 1 and said in alerts[0] and alerts[0].startswith(f"recovery of {row.id}: ")

@@ -33,6 +33,7 @@ from retention.verify import orphans, verify
 from tests import tiers
 from tests.kept import START, Paths, keep, receipt, recording, sqlite
 from tests.parts import no_more_than
+from tests.raising import no_room
 from tests.tampering import sum_of
 
 ROW = recording()
@@ -99,10 +100,7 @@ def test_it_is_written_where_no_file_may_grow(reserve: Reserve) -> None:
 def test_a_disk_that_has_no_room_for_it_is_told(
     places: Places, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, call, full)
+    monkeypatch.setattr(os, call, no_room())
     reserve = Reserve(places.reserve(), 2)
     with pytest.raises(OSError, match="No space"):
         reserve.allocate()

@@ -35,6 +35,7 @@ from tests import kept as keeping
 from tests.kept import CALLER, START, TERMS, Paths, bytes_under, keep_by, receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import local_of, now
+from tests.raising import raising
 from tests.tampering import HOLD as HELD
 from tests.test_hold import BY, HOLD
 
@@ -204,11 +205,8 @@ def again(office: Office, work: Work) -> None:
 def test_what_the_database_does_not_take_is_not_told_by_the_metadata(
     office: Office, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    def fail(*_: object) -> None:
-        raise Killed
-
     with monkeypatch.context() as patch:
-        patch.setattr(office.store, step, fail)
+        patch.setattr(office.store, step, raising(Killed()))
         with pytest.raises(Killed):
             held(office.archive(), office.row)
     assert office.agrees() and office.archive().read_metadata(office.row.id)["hold"] is None

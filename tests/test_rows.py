@@ -25,6 +25,7 @@ from tests import kept
 from tests.full_disk import fill
 from tests.kept import START, TERMS, Paths, archive_of, receipt, recording, sqlite
 from tests.locking import hurry, locked
+from tests.raising import no_room, raising
 from tests.read_only import is_immutable, read_only
 from tests.settling import settle
 from tests.tapping import PATIENCE_S, RATE, feed, wait_for, writer_threads
@@ -243,11 +244,8 @@ def test_a_receipt_that_is_refused_for_good_is_counted_and_waits_no_longer(
 def test_a_head_that_cannot_be_written_is_told_and_the_rows_are_written_once(
     rows: RowWriter, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise HeadNotWritten("retention.head: No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "_export", full)
+        patch.setattr(Store, "_export", raising(HeadNotWritten("retention.head: No space left on device")))
         rows.keep_receipt(BEGUN)
         done(rows)
     assert archive.store.receipt(ROW.id) == BEGUN
@@ -456,10 +454,7 @@ def test_without_row_and_without_reserve_nothing_is_recorded(
 def test_where_no_reserve_can_be_had_a_recording_waits_for_its_row(
     archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", no_room())
     recorder = Recorder(archive, "wav", alerts.append, (), Reserve(tmp_path / "retention.reserve", 2))
     recorder.start()
     assert alerts == ["rows: retention.reserve cannot be allocated: No space left on device"]

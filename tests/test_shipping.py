@@ -27,6 +27,7 @@ from retention.shipping import (
     must_go,
 )
 from tests.kept import START, archive_of, receipt, recording
+from tests.raising import raising
 from tests.sealed import sealed_store
 from tests.shared_sqlite import SharedInSqlite
 
@@ -107,7 +108,7 @@ def test_a_crash_before_anything_has_left_ships_nothing_twice(
     write_call(site.journal)
     site.journal.add_sum(SUM)
     with monkeypatch.context() as patched, pytest.raises(OSError, match="crash"):
-        patched.setattr(Journal, "drop", _crash)
+        patched.setattr(Journal, "drop", raising(OSError("crash")))
         shipper.ship(Presence(), limit)
     write_call(site.journal, 1)
     ship(site.shipper())
@@ -161,10 +162,6 @@ def test_a_host_leaves_once_nothing_waits(site: Site) -> None:
     assert shipper.leave()
     site.clock.goes(1e6)
     assert [host.state(site.clock()) for host in site.shared.hosts()] == [HostState.STOPPED]
-
-
-def _crash(self: Journal, batch: object) -> None:
-    raise OSError("crash")
 
 
 # --- into a real PostgreSQL ---

@@ -4,8 +4,6 @@ Faults are drawn, and done to a real agent and recorder in the midst of a call. 
 the file itself: both sides send a tone whenever they talk.
 """
 
-import errno
-import os
 import random
 import shutil
 from collections.abc import Callable
@@ -35,6 +33,7 @@ from tests import kept, tiers
 from tests.driving import RULES, Stage, pressed, staged
 from tests.full_disk import fill
 from tests.kept import ANN, Paths, receipt, recording
+from tests.raising import no_room, raising
 from tests.tapping import wait_for
 from tests.two_hosts import World, call
 
@@ -154,10 +153,7 @@ class Trial:
         Paths(self.stage.archive).vault.write_text("in the way")
 
     def full_disk(self) -> None:
-        def full(*_: object) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        self.patch.setattr(chunks.PartWriter, "_append", full)
+        self.patch.setattr(chunks.PartWriter, "_append", no_room())
 
     def part_gone(self) -> None:
         (row,) = self.stage.archive.store.recordings()
@@ -171,10 +167,7 @@ class Trial:
         self.patch.setattr(self, "mend", undo.undo, raising=False)
 
     def not_made(self) -> None:
-        def fails(*_: object) -> object:
-            raise AssemblyError("no room")
-
-        self.patch.setattr(recorders, "assemble", fails)
+        self.patch.setattr(recorders, "assemble", raising(AssemblyError("no room")))
 
     def nothing_heard(self) -> None:
         self.patch.setattr(self.stage.agent.tapping, "hear", lambda *_: None)

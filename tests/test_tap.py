@@ -36,6 +36,7 @@ from media.recording.tap import (
     UnheardRun,
 )
 from tests.parts import no_more_than
+from tests.raising import raising
 from tests.tapping import (
     PATIENCE_S,
     RATE,
@@ -57,8 +58,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tap_module, "WRITE_EVERY_S", PATIENCE_S)
 
 
-def fails(*_: object) -> None:
-    raise ValueError("operands could not be broadcast")
+fails = raising(ValueError("operands could not be broadcast"))
 
 
 def test_both_legs_are_written_as_they_were_while_the_call_goes_on(

@@ -20,6 +20,7 @@ from sipagent.config.tables import WORDS, words_of
 from sipagent.service.rules import detectors_of, listening, rules_of
 from sipagent.voice.detectors import NOBODY_LISTENS, accept_keywords, detectors, voice_findings
 from tests.configured import SMALL, read, with_keys
+from tests.raising import raising
 from tests.room import Room
 
 HEARD = 'engine = "embedding"\nkeywords = ["je refuse", "pas d\'enregistrement"]'
@@ -80,10 +81,6 @@ def test_the_shipped_heads_hear_them_all(head: Head) -> None:
 # --- the detectors ---
 
 
-def out_of_memory(path: Path) -> None:
-    raise MemoryError
-
-
 def broken_head(room: Room) -> None:
     (room.folder / "heads").mkdir()
     (room.folder / "heads/fr.npz").write_bytes(b"no head")
@@ -96,7 +93,10 @@ BROKEN: dict[str, tuple[Callable[[pytest.MonkeyPatch, Room], None], str]] = {
         lambda patch, _: patch.setattr(util, "find_spec", lambda name: None),
         "pip install livekit",
     ),
-    "no memory": (lambda patch, _: patch.setattr(spotter, "load_head", out_of_memory), "not enough memory"),
+    "no memory": (
+        lambda patch, _: patch.setattr(spotter, "load_head", raising(MemoryError())),
+        "not enough memory",
+    ),
     "a broken head": (lambda _, room: broken_head(room), "fr.npz"),
     "no head for the words": (lambda _, room: room.set("refusal", 'keywords = ["bananes"]'), "no head for"),
     "no head of the language": (lambda _, room: room.set("service", 'language = "it"'), "no head for it"),

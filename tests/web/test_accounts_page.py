@@ -9,6 +9,7 @@ import pyotp
 import pytest
 
 from retention.vault import Identity, public_line
+from tests.raising import no_room
 from tests.web.logging_in import PASSWORD, Browser, Owner, Page, field_of, said
 
 KEY = Identity(bytes([1]) * 32, "Claire").public
@@ -120,11 +121,7 @@ def test_what_is_refused_is_said_beside_what_was_typed(
     for what in ("reset", "remove", "roles"):  # so one administrator stays
         assert refused(browser, what, account=own, **ROLES).startswith("one's own account is changed by")
     assert browser.is_in and accounts.meant("Anne").roles == ("administrator",)
-
-    def fails(row: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(page.site.store, "add_access", fails)  # what cannot be traced is not done
+    monkeypatch.setattr(page.site.store, "add_access", no_room())  # what cannot be traced is not done
     answer = browser.post("/accounts/add", {"name": "Bob", **ROLES}, shown="/accounts")
     assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert [one.name for one in accounts.all()] == ["Anne", "Claire"]

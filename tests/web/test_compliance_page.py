@@ -22,6 +22,7 @@ from sipagent.web.background import FRESH, CommandOutcome, Commands, Due, DueLoo
 from sipagent.web.rights import Role
 from sipagent.web.templating import markdown_html, quoted
 from tests.office import Office
+from tests.raising import raising
 from tests.web.conftest import Asking
 
 AT = datetime(2026, 11, 27, 20, 30, tzinfo=UTC)
@@ -106,11 +107,7 @@ def test_what_cannot_be_looked_at_is_told(
     assert "the agent is set to tell nobody" in looked(asking)
     asking.site.config.metrics.__dict__["listen"] = object()
     assert "the agent does not answer" in looked(asking)
-
-    def broken(*asked: Any, **how: Any) -> Any:
-        raise StoreError("the disk is gone")
-
-    monkeypatch.setattr(asking.site.store, "each_access", broken)
+    monkeypatch.setattr(asking.site.store, "each_access", raising(StoreError("the disk is gone")))
     assert '<p role="alert">the disk is gone</p>' in looked(asking)
 
 
@@ -236,9 +233,6 @@ def test_a_command_that_fails_or_says_too_much_is_told_in_its_line(
 def test_what_cannot_be_read_or_started_or_nobody_foresaw_is_told(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*words: str, **how: str) -> None:
-        raise RuntimeError
-
     program = tmp_path / "odd"
     monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
@@ -252,7 +246,7 @@ def test_what_cannot_be_read_or_started_or_nobody_foresaw_is_told(
             program.write_text(f"#!/bin/sh\nprintf '{said}'\n")
             program.chmod(0o755)
         elif said == "":
-            monkeypatch.setattr(commands, "answer", fails)
+            monkeypatch.setattr(commands, "answer", raising(RuntimeError()))
         assert commands.start("verify", "claire") and commands.wait(30)
         answer = commands.last("verify")
         assert answer is not None and (answer.by, answer.json) == ("claire", None)

@@ -1,6 +1,6 @@
 """Whatever an operation raises, each face tells it in its own form: none gets lost, none ends the server."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -15,6 +15,7 @@ from sipagent.operations.persons import SeveralCalls
 from sipagent.operations.uses import UseRefused
 from sipagent.web.rights import Role
 from tests.office import Office
+from tests.raising import raising
 from tests.web.conftest import Asking
 
 SAID = "it is not so today"
@@ -53,13 +54,6 @@ def status_of(error: Exception) -> int:
 
 def text_of(error: Exception) -> str:
     return SAID if isinstance(error, OSError) else str(error)
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    def fails(*_: object, **__: object) -> Any:
-        raise error
-
-    return fails
 
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {

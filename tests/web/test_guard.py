@@ -30,6 +30,7 @@ from sipagent.web.rights import RIGHTS, SOUND, Right, Role, rights_of
 from sipagent.web.serving import CSP, LARGEST, Protection
 from sipagent.web.templating import FOLDER, number, seen, size
 from tests.configured import SMALL, read
+from tests.raising import raising
 from tests.web.conftest import Asking
 from tests.web.logging_in import Page
 
@@ -62,16 +63,13 @@ def test_whatever_is_refused_or_fails_is_told_in_one_line(
 ) -> None:
     """To a program as a problem, to a person as a page; a form's own page shows it beside what was typed."""
 
-    def fails(request: Request) -> Response:
-        raise fault
-
     def again(request: Request, problem: Problem) -> Response:
         return PlainTextResponse(f"again: {problem}", int(problem.status))
 
     app = asking.client.app
     assert isinstance(app, Starlette)
     for path, way in (("/api/v1/fails", None), ("/fails", None), ("/form", again)):
-        route = Route(path, guarded(fails, Right.ANYBODY, way), methods=["POST"], name="fails")
+        route = Route(path, guarded(raising(fault), Right.ANYBODY, way), methods=["POST"], name="fails")
         app.router.routes.insert(0, route)
     told = asking.client.post("/api/v1/fails")
     assert (told.status_code, told.json()["detail"]) == (status, said)
@@ -85,10 +83,7 @@ def test_whatever_is_refused_or_fails_is_told_in_one_line(
 
 
 def test_a_fault_of_ours_says_nothing(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(request: Request) -> None:
-        raise RuntimeError("a secret of ours")
-
-    monkeypatch.setattr(page.site, "identify", fails)
+    monkeypatch.setattr(page.site, "identify", raising(RuntimeError("a secret of ours")))
     client = TestClient(page.app, base_url="http://127.0.0.1:8443", raise_server_exceptions=False)
     answer = client.get("/login")
     assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and "secret" not in answer.text

@@ -21,6 +21,7 @@ from sipagent.web.rights import Right
 from sipagent.web.sound import LONGEST_S, SPAN, SoundError, Sounds, sent
 from tests.kept import Paths, remove
 from tests.office import RATE, Office
+from tests.raising import raising
 from tests.sealing import identity_of, make_sealed_office, sealed_call
 from tests.web.conftest import asked_at
 from tests.web.listening import noise
@@ -157,11 +158,7 @@ def test_what_is_purged_meanwhile_ends_and_is_gone(
 def test_a_file_is_read_whole_once(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     row, sounds = sealed_call(office), Sounds(office.archive.files)
     sounds.open(row).close()
-
-    def digest(*_: object) -> None:
-        raise AssertionError("read again")
-
-    monkeypatch.setattr("hashlib.file_digest", digest)
+    monkeypatch.setattr("hashlib.file_digest", raising(AssertionError("read again")))
     for _ in range(3):
         sounds.open(row).close()
     os.utime(Paths(office.archive).final(row.id, "sealed"), (1, 1))

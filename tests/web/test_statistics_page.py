@@ -14,6 +14,7 @@ from retention.rows.selection import Selection
 from sipagent.web.background import MOST_PERIODS, CountedFigures, FigureCounter, Progress
 from sipagent.web.rights import Role
 from tests.office import Office
+from tests.raising import raising
 from tests.web.conftest import Asking
 
 
@@ -111,10 +112,7 @@ def test_what_is_remembered_and_what_waits_are_few(asking: Asking) -> None:
 
 
 def test_a_fault_of_the_database_is_said(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(period: Selection) -> Iterator[Receipt]:
-        raise StoreError("the disk is gone")
-
-    monkeypatch.setattr(asking.site.store, "each_receipt", broken)
+    monkeypatch.setattr(asking.site.store, "each_receipt", raising(StoreError("the disk is gone")))
     asking.login(Role.LISTENER)
     text = shown(asking)
     assert "the disk is gone" in text and "<svg" not in text
