@@ -15,6 +15,8 @@ import pytest
 from media.recording import tap as tap_module
 from media.recording.tap import Tap
 from retention.archive import Archive
+from retention.rows.rows import Rows
+from sipagent.agent.admission import SHIPPED
 from sipagent.service.control import Systemd
 from sipagent.softphone.phone import Answering, Loop, Phone
 from sipagent.softphone.rtp import SteadyTone
@@ -30,6 +32,7 @@ from tests.tapping import wait_for, writer_threads
 if TYPE_CHECKING:  # imported by whoever asks for one: they take a second
     from tests.office import Office
     from tests.postgres import Server
+    from tests.room import Room
     from tests.s3 import Moto, Weed
 
 os.environ.pop("COLUMNS", None)  # tables are as wide as they need, whatever runs the tests
@@ -113,6 +116,21 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 
 @pytest.fixture
+def room(tmp_path: Path) -> Room:
+    """A whole configuration, with prompts of its own."""
+    from tests.room import Room
+
+    return Room(tmp_path / "agent")
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Path:
+    """A folder with the shipped prompts, and the name of a configuration in it."""
+    (tmp_path / "prompts").symlink_to(SHIPPED)
+    return tmp_path / "config.toml"
+
+
+@pytest.fixture
 def alerts() -> list[str]:
     return []
 
@@ -183,6 +201,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         alone = metafunc.definition.get_closest_marker("in_sqlite")
         chosen = [both.SQLITE] if alone else tiers.first(*databases)
         metafunc.parametrize("rows_in", chosen, indirect=True)
+    if "objects" in metafunc.fixturenames:
+        metafunc.parametrize("objects", tiers.first("moto", "weed"), indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -190,6 +210,13 @@ def rows_in(request: pytest.FixtureRequest) -> Iterator[None]:
     """The database in which this test has its rows."""
     with both.over(getattr(request, "param", both.SQLITE), lambda: request.getfixturevalue("postgres")):
         yield
+
+
+@pytest.fixture
+def store() -> Iterator[Rows]:
+    """Nothing is in it yet."""
+    with both.opened() as store:
+        yield store
 
 
 @pytest.fixture(scope="session")
@@ -208,6 +235,13 @@ def moto() -> Iterator[Moto]:
 
     with Moto() as server:
         yield server
+
+
+@pytest.fixture
+def objects(request: pytest.FixtureRequest) -> Moto | Weed:
+    """Either of them."""
+    found: Moto | Weed = request.getfixturevalue(request.param)
+    return found
 
 
 # --- systemd ---

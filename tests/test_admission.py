@@ -19,7 +19,6 @@ from sipagent.agent.admission import (
     APART_S,
     CALM_S,
     HEARD_S,
-    SHIPPED,
     STALE_S,
     SUSTAINED_S,
     Admission,
@@ -44,13 +43,6 @@ ON_TIME, HALF, TOO_LATE = 0.0, 0.15, 0.3  # s, of a turn
 ID = "20261125T110000000-482913"
 NOON = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)  # a Wednesday
 PARIS = ZoneInfo("Europe/Paris")
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Path:
-    """A folder with the shipped prompts, and the name of a configuration in it."""
-    (tmp_path / "prompts").symlink_to(SHIPPED)
-    return tmp_path / "config.toml"
 
 
 def rules(where: Path, *changes: tuple[str, str]) -> Admission:

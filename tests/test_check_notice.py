@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,11 +55,6 @@ def by_voice(room: Room, keys: str = "") -> None:
     """Somebody listens, and the notice stays the one that `say` changes."""
     room.set("refusal", f'engine = "embedding"\n{keys}')
     room.set("prompts", 'notice = "prompts/fr/notice.wav"')
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path / "agent")
 
 
 def single(room: Room) -> None:

@@ -27,8 +27,7 @@ PHRASE = "pas de bande"
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    room = Room(tmp_path / "agent")
+def room(room: Room) -> Room:
     room.set("enrol", ENROL)
     room.set("operators", 'extensions = ["sip:201@192.0.2.20"]')
     return room

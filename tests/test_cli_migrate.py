@@ -26,7 +26,6 @@ from retention.vault import public_line
 from sipagent.agent import stored
 from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import Config, load
-from tests import tiers
 from tests.configured import with_keys
 from tests.kept import ANN, START, Paths, bytes_under, keep_by, receipt, recording
 from tests.moving import entries
@@ -113,12 +112,6 @@ def test_who_called_is_nowhere_in_clear_in_the_bytes_of_the_server(
     there = bytes_under(postgres.data)
     assert row.id.encode() in there
     assert caller.encode() not in there and b"elodie.moreau" not in there
-
-
-@pytest.fixture(params=tiers.first("moto", "weed"))
-def objects(request: pytest.FixtureRequest) -> Moto | Weed:
-    store: Moto | Weed = request.getfixturevalue(request.param)
-    return store
 
 
 def sealed_call(office: Office, minutes: int) -> Recording:

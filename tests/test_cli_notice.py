@@ -20,11 +20,6 @@ from tests.room import Room
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path / "agent")
-
-
-@pytest.fixture
 def office(room: Room, capsys: pytest.CaptureFixture[str]) -> Office:
     return Office(room.folder, capsys)
 

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,12 +49,6 @@ def later(
 ) -> ClockReading:
     """So many seconds after FIRST, by a clock that is `wrong` by that."""
     return ClockReading(boot, START + timedelta(seconds=seconds) + wrong, 1000.0 + seconds, synchronised)
-
-
-@pytest.fixture
-def store() -> Iterator[Rows]:
-    with opened() as store:
-        yield store
 
 
 def test_the_machine_s_own_counts_sleep(store: Rows) -> None:

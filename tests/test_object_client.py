@@ -24,7 +24,6 @@ from retention.objects.bucket import (
     open_object,
 )
 from retention.objects.erase import Trial, erase_hidden, erase_object, try_out
-from tests import tiers
 from tests.object_store import Losing, names_in, place_of
 from tests.s3 import REGION, Moto, Weed
 
@@ -36,15 +35,9 @@ def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-@pytest.fixture(params=tiers.first("moto", "weed"))
-def store(request: pytest.FixtureRequest) -> Moto | Weed:
-    found: Moto | Weed = request.getfixturevalue(request.param)
-    return found
-
-
 @pytest.fixture
-def bucket(store: Moto | Weed, tmp_path: Path) -> Bucket:
-    return Bucket(place_of(store, tmp_path))
+def bucket(objects: Moto | Weed, tmp_path: Path) -> Bucket:
+    return Bucket(place_of(objects, tmp_path))
 
 
 @pytest.fixture
@@ -54,11 +47,11 @@ def real(weed: Weed, tmp_path: Path) -> Losing:
 
 
 @pytest.fixture
-def plain(store: Moto | Weed, bucket: Bucket) -> Iterator[Bucket]:
+def plain(objects: Moto | Weed, bucket: Bucket) -> Iterator[Bucket]:
     """One without versions or lock."""
-    store.client().create_bucket(Bucket="plain-one", CreateBucketConfiguration=CONSTRAINT)
+    objects.client().create_bucket(Bucket="plain-one", CreateBucketConfiguration=CONSTRAINT)
     yield Bucket(replace(bucket.place, bucket="plain-one"))
-    store.client().delete_bucket(Bucket="plain-one")
+    objects.client().delete_bucket(Bucket="plain-one")
 
 
 def put(bucket: Bucket, name: str, content: bytes = b"some", *, held: bool = False) -> str:
@@ -93,16 +86,16 @@ def test_an_object_is_read_from_anywhere_until_it_is_removed(bucket: Bucket) -> 
             file.read(10)
 
 
-def test_every_version_goes_though_none_is_known(store: Moto | Weed, bucket: Bucket) -> None:
+def test_every_version_goes_though_none_is_known(objects: Moto | Weed, bucket: Bucket) -> None:
     """Also what a marker of deletion hides."""
     for name in ("a", "a", "recordings/x.json"):
         put(bucket, name)
-    store.client().delete_object(Bucket=bucket.place.bucket, Key=f"{bucket.place.prefix}recordings/x.json")
+    objects.client().delete_object(Bucket=bucket.place.bucket, Key=f"{bucket.place.prefix}recordings/x.json")
     assert erase_object(bucket, "a") and not erase_object(bucket, "a")
     erase_hidden(bucket, "x")
-    assert names_in(store, bucket) == [] and list(bucket.versions("recordings/x.") or ()) == []
+    assert names_in(objects, bucket) == [] and list(bucket.versions("recordings/x.") or ()) == []
     versions = [(name, put(bucket, name)) for name in map(str, range(20))]
-    assert bucket.remove_many([*versions, ("none", versions[0][1])]) == {} and names_in(store, bucket) == []
+    assert bucket.remove_many([*versions, ("none", versions[0][1])]) == {} and names_in(objects, bucket) == []
 
 
 def test_what_is_held_stays_and_is_never_without_its_hold(real: Losing, tmp_path: Path) -> None:

@@ -33,7 +33,6 @@ from retention.sqlite import Store
 from retention.vault import public_line
 from retention.verify import verify, wrong_beside
 from sipagent.agent.recorder import ReachedRecordings, Recorder, close
-from tests import tiers
 from tests.kept import ANN, START, TERMS, receipt, recording
 from tests.memory_bucket import MemoryBucket
 from tests.object_store import (
@@ -92,12 +91,6 @@ class Side:
             self.recorder.stop()
         self.uploads.close()
         self.store.close()
-
-
-@pytest.fixture(params=tiers.first("moto", "weed"))
-def objects(request: pytest.FixtureRequest) -> Moto | Weed:
-    found: Moto | Weed = request.getfixturevalue(request.param)
-    return found
 
 
 @pytest.fixture

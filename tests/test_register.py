@@ -508,8 +508,7 @@ LACKS = "to be completed in the configuration"
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    room = Room(tmp_path / "agent")
+def room(room: Room) -> Room:
     room.set("service", 'controller_contact = "mairie@ville.fr"\ndpo_contact = "dpo@ville.fr"')
     room.set("recording", 'justification = "a trial of one month"')
     return room

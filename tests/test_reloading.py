@@ -31,12 +31,6 @@ from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.driving import RULES, Stage
 
 
-@pytest.fixture
-def where(tmp_path: Path) -> Path:
-    (tmp_path / "prompts").symlink_to(SHIPPED)
-    return tmp_path / "config.toml"
-
-
 def keys_of(model: type[BaseModel], prefix: str = "") -> set[str]:
     """Every key, as `table.key`."""
     return {

@@ -18,7 +18,6 @@ from retention.postgres.store import SealedStore
 from retention.records import Receipt
 from retention.rows.rows import StoreError, TryAgain
 from retention.rows.selection import Selection
-from tests import tiers
 from tests.crashing import killed_before
 from tests.kept import CALLER, bytes_under, receipt, recording
 from tests.object_store import Losing, place_of
@@ -337,12 +336,6 @@ def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(
 
 
 # --- in a store of objects that keeps every version: what is forgotten is in none of them ---
-
-
-@pytest.fixture(params=tiers.first("moto", "weed"))
-def objects(request: pytest.FixtureRequest) -> Moto | Weed:
-    found: Moto | Weed = request.getfixturevalue(request.param)
-    return found
 
 
 def keys_in_all_versions(objects: Moto | Weed, bucket: Bucket) -> dict[str, bytes]:

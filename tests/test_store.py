@@ -15,16 +15,10 @@ from retention.rows.pages import Listing, Row
 from retention.rows.rows import Rows, StoreError, UnknownId
 from retention.rows.selection import Selection
 from retention.verify import verify
-from tests.both import BOTH, by_hand, drop_guard, opened
+from tests.both import BOTH, by_hand, drop_guard
 from tests.kept import CALLER, OPERATOR, START, archive_of, receipt, recording
 
 DATABASES = BOTH
-
-
-@pytest.fixture
-def store() -> Iterator[Rows]:
-    with opened() as store:
-        yield store
 
 
 def test_rows_come_back_as_they_went_in_and_are_replaced(store: Rows) -> None:

@@ -8,7 +8,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from retention.reserve import at_work
-from sipagent.agent.admission import SHIPPED
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.sampling import keep_seed
@@ -26,12 +25,6 @@ FIVE = with_keys("trunk", 'rtp_ports = "20000-20127"', with_keys("capacity", "ca
 FIVE = with_keys("edge", 'worker_ports = "16000-16099"', FIVE)
 FIVE = with_keys("refusal", 'engine = "none"', FIVE)  # the detector has tests of its own
 EIGHT = with_keys("capacity", "calls = 8", FIVE)
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Path:
-    (tmp_path / "prompts").symlink_to(SHIPPED)
-    return tmp_path / "config.toml"
 
 
 def specs(text: str, where: Path) -> ChildSpecs:

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from sipagent.operations.parsing import FieldError, Unreadable, parse_ahead
 from sipagent.operations.today import MOST, SpecialWanted, end_special, planned, set_special
 from sipagent.service.control import Orders
 from sipagent.service.rules import today_read, with_specials
-from tests.both import BOTH, by_hand, opened
+from tests.both import BOTH, by_hand
 from tests.configured import read, with_keys
 from tests.driving import RULES, sounds
 from tests.kept import archive
@@ -35,12 +34,6 @@ PARIS = ZoneInfo("Europe/Paris")
 NOON = datetime(2026, 12, 1, 11, 0, tzinfo=UTC)  # in Paris
 HOUR = timedelta(hours=1)
 KNOWS = with_keys("prompts", 'messages = { flood = "flood.wav", works = "works.wav" }', CONFIG)
-
-
-@pytest.fixture
-def store() -> Iterator[Rows]:
-    with opened() as store:
-        yield store
 
 
 @pytest.fixture

@@ -14,18 +14,16 @@ from retention.recording_files import FileKind
 from retention.records import Recording
 from retention.rows.object_rows import ObjectRow, State, new_put
 from retention.verify import verify
-from tests import tiers
 from tests.kept import ANN, START, keep_by, recording
 from tests.object_store import archive_through, now, place_of
 from tests.s3 import Moto, Weed
 from tests.tampering import HOLD
 
 
-@pytest.fixture(params=tiers.first("moto", "weed"))
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]:
+@pytest.fixture
+def kept(objects: Moto | Weed, tmp_path: Path) -> Iterator[Archive]:
     """Three recordings, the second on hold."""
-    store: Moto | Weed = request.getfixturevalue(request.param)
-    made = archive_through(tmp_path, Bucket(place_of(store, tmp_path)))
+    made = archive_through(tmp_path, Bucket(place_of(objects, tmp_path)))
     for number in range(3):
         row = recording(number)
         made.vault.create(row.id, [ANN.public])

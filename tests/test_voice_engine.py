@@ -27,11 +27,6 @@ HEARD = 'engine = "embedding"\nkeywords = ["je refuse", "pas d\'enregistrement"]
 ENGLISH = 'languages = { "+33323063007" = "en" }\n[prompts.en]\nnotice = "prompts/en/notice.wav"'
 
 
-@pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path / "agent")
-
-
 def configured(room: Room, keys: str) -> Config:
     room.set("refusal", keys)
     return room.config()
