@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from sipagent.softphone.phone import Call, Phone
+from sipagent.softphone.phone import Call, Challenge, Phone, PhoneTimeout
 from sipagent.softphone.sip import Headers, Message, sdp
 from tests.attack.conftest import Make
 from tests.attack.site import DESKS, FOREIGN, OURS, TRUNK
@@ -77,6 +77,63 @@ def test_the_trunks_own_flood_ends_no_call_and_no_process(site: Make) -> None:
     bridge.operator.wait_ended()
     assert not [e for e in there.agent.log_events if "has died" in str(e.get("reason"))]
     assert there.agent.child.running
+
+
+@pytest.mark.parametrize("lines", [16, 40])
+def test_more_media_than_there_are_sockets_is_refused(site: Make, lines: int) -> None:
+    """New calls, and offers within one: two, or three, of 16 lines ended the process."""
+    there = site()
+    section = "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n"
+    body = sdp((TRUNK, 4000), (8, 0), 101, "sendrecv", 1) + (section * (lines - 1)).encode()
+    for _ in range(3):
+        assert there.caller.call(there.uri(), sdp=body).wait_status() in (400, 413, 488, 513)
+    bridge = there.talk()
+    for leg in (bridge.caller, bridge.operator):
+        for _ in range(4):
+            status = leg.request("INVITE", SDP, body).status
+            assert status in (400, 413, 488, 500, 513), status
+    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
+    bridge.operator.rtp.wait_tone(calls.CALLER_HZ)
+    there.hang_up(bridge.caller)
+    assert there.agent.child.running
+
+
+HOSTILE = {
+    "a user that is no ASCII": ("To", "<sip:héhé@127.0.0.5>"),
+    "a display name of 5 kB": ("From", f'"{"x" * 5000}" <sip:a@127.0.0.2>;tag=1'),
+    "no host": ("Contact", "<sip:@>"),
+    "a port that is none": ("Via", "SIP/2.0/UDP 127.0.0.2:99999;branch=z9hG4bKx"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_nobody_can_parse_takes_no_place(site: Make, what: str) -> None:
+    """As many of them as there are places, and then a caller who is served at once."""
+    there = site()
+    name, value = HOSTILE[what]
+    sent = [there.caller.call(there.uri(), headers=((name, value),)) for _ in range(6)]
+    with suppress(PhoneTimeout):  # who hears nothing is sure to have no place
+        there.loop.wait_for(lambda: all(call.status is not None for call in sent), QUIET_S, "answers")
+    for call in sent:
+        call.end()  # where it could be parsed after all
+    bridge = there.talk()
+    there.hang_up(bridge.caller)
+    assert there.agent.child.running
+
+
+def test_a_phone_that_asks_gets_no_digest_of_the_trunks_password(
+    site: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNK_PASSWORD", "secret")
+    there = site(trunk={"username": "agent", "password_env": "TRUNK_PASSWORD"})
+    there.desk.challenge = Challenge("evil", "agent", "secret")
+    call = there.call()
+    there.desk.wait_at("407 INVITE sent", timeout=20)
+    calls.talk(call, QUIET_S)
+    asked = [one.message for one in there.desk.seen if not one.sent and one.message.method == "INVITE"]
+    assert asked
+    assert not [one for one in asked if one.header("Proxy-Authorization") or one.header("Authorization")]
+    call.hang_up()
 
 
 def test_local_users_reach_no_worker_and_call_nobody_through_it(site: Make) -> None:

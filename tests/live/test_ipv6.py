@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import soundfile
 
-from sipagent.softphone.phone import Answering
+from sipagent.softphone.phone import Answering, Phone
 from sipagent.softphone.rtp import RATE, tone
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ
+from tests.peers import sipp
 from tests.peers.agent import NUMBER, RunningAgent, behind_edge
 from tests.peers.baresip import Baresip
 
@@ -82,3 +83,16 @@ def test_ipv6_alone_with_the_phone_of_another(
         sound_of = agent.sound(recording)
         for side, hz in enumerate((CALLER_HZ, OPERATOR_HZ)):
             assert calls.strength(sound_of[4000:-800, side], hz) > 0.05
+
+
+def test_sipp_refuses_by_real_events(
+    agent_factory: AgentFactory, operator_phone: Phone, tmp_path: Path
+) -> None:
+    """Over IPv6, for an operator over IPv4."""
+    agent = over_both(agent_factory, operator_phone.uri)
+    caller = sipp.refuses(tmp_path, ("::1", agent.port))
+    assert calls.shown(operator_phone.wait_call()).startswith("NO REC")
+    assert caller.wait(60) == 0, caller.tail()
+    (receipt,) = agent.wait_receipts()
+    assert calls.of(receipt, "decision", "dtmf_method") == ["refused", "rfc4733"]
+    assert agent.files() == []

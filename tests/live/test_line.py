@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from sipagent.softphone.phone import Answering, Loop
+from sipagent.softphone.phone import Answering, Loop, Phone
 from sipagent.softphone.rtp import SteadyTone
 from tests.bench.mixes import true_mos
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ
+from tests.peers.agent import RunningAgent
 from tests.relay import FarPhone, Mix
 
 pytestmark = pytest.mark.live
@@ -61,3 +62,18 @@ def through(bridge: calls.Bridge, *phones: FarPhone) -> None:
     for side in (bridge.caller, bridge.operator):
         side.rtp.play(None)
     bridge.caller.loop.wait_for(lambda: all(one.line.there.is_through for one in phones), 5, "last packet")
+
+
+def test_a_caller_from_whom_nothing_comes_is_told_of(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    caller_phone.sound = lambda: None
+    call = caller_phone.call(agent.uri())
+    operator = operator_phone.wait_call()
+    call.rtp.wait_tone(OPERATOR_HZ)
+    call.hang_up()
+    operator.wait_ended()
+    (receipt,) = agent.wait_receipts()
+    quality = receipt["quality"]
+    assert (quality["one_way"], quality["caller"]["packets"], quality["caller"]["mos"]) == ("caller", 0, None)
+    assert quality["operator"]["packets"] > 0 and quality["operator"]["mos"] is not None

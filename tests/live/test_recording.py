@@ -14,6 +14,7 @@ from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MS, NOTICE_MS, OPERATOR_HZ, SECOND
 from tests.peers.agent import RunningAgent
+from tests.relay import FarPhone, Mix
 
 pytestmark = pytest.mark.live
 
@@ -81,6 +82,64 @@ def test_what_is_written_down(agent: RunningAgent, caller_phone: Phone, operator
     assert receipt["notice_played_ms"] > NOTICE_MS - 40
     times = calls.of(receipt, "started_at", "answered_at", "decided_at", "connected_at", "ended_at")
     assert times == sorted(times)
+
+
+def test_what_is_not_in_the_recording_is_told_by_channel_and_reason(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """Of a caller behind a line that loses packets, and an operator who pauses, and then holds."""
+    with FarPhone(caller_phone.loop, "+33612345679") as far:
+        far.sound = lambda: SteadyTone(CALLER_HZ)
+        far.mixes = Mix(loss=0.1, burst=2, seed=2), Mix()
+        bridge = calls.connect(agent, far, operator_phone)
+        agent.wait_part()
+        before = len(far.line.there.fates)
+        calls.talk(bridge.caller, 4.0)
+        lost = far.line.there.fates[before + 25 : -25].count(True)
+        for key in "*6":
+            bridge.operator.pressed_ns(bridge.operator.press(key))
+        calls.talk(bridge.caller, 1.0)
+        for key in "*6":
+            bridge.operator.pressed_ns(bridge.operator.press(key))
+        calls.talk(bridge.caller, 1.0)
+        bridge.operator.hold()
+        calls.talk(bridge.caller, 1.0)
+        bridge.operator.resume()
+        bridge.hang_up()
+    (recording,) = agent.wait_recordings()
+    missing = recording["missing"]
+    silent = [(one["channel"], one["why"]) for one in missing if one["why"] in ("paused", "hold")]
+    assert silent == [("both", "paused"), ("both", "hold")]
+    ours = [one for one in missing if one["why"] in ("lost", "not_fed")]
+    assert [one for one in ours if one["to_s"] - one["from_s"] > 0.5] == []  # but where media change
+    made_up = [one for one in missing if (one["channel"], one["why"]) == ("caller", "concealed")]
+    assert sum(round((one["to_s"] - one["from_s"]) / 0.02) for one in made_up) >= lost > 4
+    told = agent.cli("show", recording["id"])
+    assert "concealed, caller" in told and ("concealed, operator" in told) is any(
+        (one["channel"], one["why"]) == ("operator", "concealed") for one in missing
+    )
+
+
+def test_a_caller_who_is_moved_to_a_device_without_events_still_refuses(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """The trunk connects another device by re-INVITE; its key comes as a tone, after an operator's codes."""
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    agent.wait_part()
+    calls.talk(bridge.caller, 1.0)  # what began before the bridge has been heard out
+    for key in "*7*6":
+        bridge.operator.pressed_ns(bridge.operator.press(key))
+    caller_phone.event_type = None
+    assert bridge.caller.request("INVITE", body=bridge.caller._sdp()).status == 200
+    bridge.caller.press("9", "inband", ms=100)
+    agent.wait_no_files()
+    bridge.hang_up()
+    (receipt,) = agent.wait_receipts()
+    told = calls.of(receipt, "decision", "decided_by", "phase", "dtmf_method")
+    assert told == ["refused", "dtmf", "call", "inband"]
+    assert {"flagged", "paused", "recording erased"} <= set(calls.whats(receipt))
+    (recording,) = agent.recordings()
+    assert calls.of(recording, "status", "path") == ["erased", None]
 
 
 # --- however and whenever a call ends: no leg, no stray file, exactly one receipt ---

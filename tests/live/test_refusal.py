@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from signal import SIGHUP
+
 import pytest
 
 from sipagent.softphone.phone import Answering, Phone, Way
-from tests.conftest import PhoneFactory
+from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, METHODS, MS, NOTICE_HZ, REFUSED_HZ, SECOND
 from tests.peers.agent import NOTICE_S, WINDOW_S, RunningAgent
@@ -71,3 +73,21 @@ def test_a_key_just_before_the_window_closes_wins(
     receipts = agent.wait_receipts(2)
     assert [receipt["decision"] for receipt in receipts] == ["refused"] * 2
     assert agent.files() == []
+
+
+def test_the_log_of_an_agent_that_was_started_in_french_is_english(agent_factory: AgentFactory) -> None:
+    """What keeps it from starting is said in French: to a person."""
+    agent = agent_factory("--lang", "fr")
+    agent.rewrite(service={"timezone": "nowhere"})
+    agent.child.signal(SIGHUP)
+    refused = agent.wait_for("reload_refused")
+    assert "'nowhere' is not a time zone; accepted: a time zone such as" in str(refused)
+    agent.rewrite(service={"timezone": "Europe/Paris"})
+    assert all(line.isascii() for _, line in agent.child.lines)
+    other = agent_factory(start=False, trunk={"listen": "nowhere"})
+    other.start("--lang", "fr", wait=None)
+    assert other.child.wait() == 2
+    (said,) = [line for _, line in other.child.lines]
+    assert (
+        "trunk.listen\u00a0: 'nowhere' n’est pas hôte:port\u202f; attendu\u00a0: adresse:port comme" in said
+    )

@@ -147,6 +147,27 @@ def test_a_call_is_sealed_while_it_is_on_and_after_and_its_recipient_hears_it(
     assert not out.exists()
 
 
+def test_a_power_cut_leaves_what_its_recipient_can_hear(
+    sealing: RunningAgent, caller_phone: Phone, operator_phone: Phone, identity: Path
+) -> None:
+    """kill -9: the next start finishes it without any private key, marked incomplete."""
+    bridge = calls.connect(sealing, caller_phone, operator_phone)
+    calls.talk(bridge.caller, 3.0)
+    sealing.kill()
+    assert in_clear(sealing) == []
+    sealing.start()
+    (recording,) = sealing.wait_recordings()
+    assert recording["incomplete"] is True
+    assert sorted(sealing.files()) == [f"{recording['id']}.json", f"{recording['id']}.sealed"]
+    assert in_clear(sealing) == []
+    sound = listened(sealing, recording, identity)
+    assert len(sound) / RATE > 2.0
+    calls.assert_both_heard(sound)
+    assert problems(sealing) == []
+    bridge.operator.end()
+    bridge.caller.end()
+
+
 def test_a_refusal_in_the_call_takes_part_and_key(
     sealing: RunningAgent, caller_phone: Phone, operator_phone: Phone
 ) -> None:
@@ -162,3 +183,33 @@ def test_a_refusal_in_the_call_takes_part_and_key(
     (receipt,) = sealing.wait_receipts()
     assert receipt["decision"] == "refused"
     assert (sealing.files(), list(vault.iterdir()), in_clear(sealing)) == ([], [], [])
+
+
+@pytest.mark.parametrize("content", [None, "not a key\n"], ids=["missing", "wrong"])
+def test_without_the_public_key_the_call_goes_on_unrecorded(
+    sealing: RunningAgent, caller_phone: Phone, operator_phone: Phone, content: str | None, identity: Path
+) -> None:
+    """Never in clear for want of a key; put back while the agent runs, it seals the next call."""
+    key = sealing.directory / "keys" / "ann.pub"
+    key.unlink()
+    if content is not None:
+        key.write_text(content)
+    bridge = calls.connect(sealing, caller_phone, operator_phone)
+    alert = sealing.wait_for("alert")
+    assert str(key) in alert["reason"]
+    calls.talk(bridge.caller, 1.0)
+    assert in_clear(sealing) == []
+    calls.hears_each_other(bridge)
+    bridge.hang_up()
+    (receipt,) = sealing.wait_receipts()
+    assert calls.of(receipt, "outcome", "decided_by") == ["connected", "recorder_fault"]
+    sealing.wait_recordings(status="failed")
+    assert sealing.files() == []
+    assert not [path for path in sealing.directory.rglob("vault/*")]
+    operator_phone.skip_calls()
+    key.write_bytes(identity.with_suffix(".pub").read_bytes())
+    bridge = calls.connect(sealing, caller_phone, operator_phone)
+    calls.talk(bridge.caller, 2.0)
+    bridge.hang_up()
+    (recording,) = sealing.wait_recordings()
+    calls.assert_both_heard(listened(sealing, recording, identity))

@@ -23,8 +23,8 @@ from sipagent.softphone.phone import Call, Phone
 from sipagent.softphone.rtp import FRAME, RATE, Playback, RtpEnd, SteadyTone, decode, tone
 from tests.conftest import AgentFactory, default_operators
 from tests.live import calls
-from tests.live.calls import CALLER_HZ, NOTICE_HZ, OPERATOR_HZ
-from tests.peers.agent import ROOT, RunningAgent
+from tests.live.calls import CALLER_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
+from tests.peers.agent import PROMPTS, ROOT, RunningAgent, behind_edge
 from tests.tapping import PATIENCE_S
 from tests.test_spotter import saying
 from tests.whisper_model import whisper_base
@@ -45,8 +45,12 @@ def words() -> Samples:
 @pytest.fixture
 def heads(tmp_path: Path) -> Path:
     """A head that is sure of its phrase, whatever is said."""
-    (folder := tmp_path / "heads").mkdir()
-    thresholds = (0.9, 0.5, 0.95, 0.95)
+    return with_head(tmp_path / "heads", 0.95)
+
+
+def with_head(folder: Path, to_refuse: float) -> Path:
+    folder.mkdir(exist_ok=True)
+    thresholds = (0.9, 0.5, to_refuse, 0.95)
     save_head(folder / "own.npz", Head("own", (BEFORE, IN_CALL), *thresholds, saying((0.49, 0.49, 0.02))))
     return folder
 
@@ -90,6 +94,36 @@ def test_in_the_call(
     assert_refused(listening, "call")
     (recording,) = listening.recordings()
     assert calls.of(recording, "status", "path", "decision") == ["erased", None, "refused"]
+
+
+@pytest.mark.parametrize("callers", [1, 3], ids=["alone", "edge"])
+def test_without_a_key_for_it_what_no_notice_promises_is_heard_and_asked_about(
+    agent_factory: AgentFactory,
+    caller_phone: Phone,
+    operator_phone: Phone,
+    words: Samples,
+    heads: Path,
+    *,
+    callers: int,
+) -> None:
+    """In one process, and behind an edge. The head is sure enough to refuse, and not to erase."""
+    refusal = {"heads": str(with_head(heads, 0.99)), "keywords": [BEFORE, IN_CALL]}
+    agent = agent_factory(start=False, refusal=refusal, **behind_edge(callers))
+    del agent.tables["refusal"]["engine"]
+    agent.rewrite()
+    agent.start()
+    call = silent_call(agent, caller_phone)
+    call.rtp.wait_tone(NOTICE_HZ)
+    call.rtp.play(Playback(words))
+    call.rtp.wait_tone(PROMPTS["confirm"][0])
+    call.rtp.wait_tone(REFUSED_HZ)
+    call.rtp.play(SteadyTone(CALLER_HZ))
+    bridge = calls.bridged(call, operator_phone)
+    assert calls.shown(bridge.operator).startswith("NO REC")
+    bridge.hang_up()
+    (receipt,) = agent.wait_receipts()
+    told = calls.of(receipt, "decision", "decided_by", "phase", "keyword")
+    assert told == ["refused", "unclear", "window", BEFORE] and agent.files() == []
 
 
 # --- the shipped head, and a speakerphone ---
