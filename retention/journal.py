@@ -19,8 +19,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TypeVar
 
-import sqlite_utils  # noqa: F401 - what writes for calls has it from the start, and no call waits for it
-
 from retention.erase import allows
 from retention.files import share_owner
 from retention.records import Json, Receipt, Record, RecordError, Recording, Status, Sum, from_text

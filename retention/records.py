@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
 from functools import cache
@@ -96,6 +96,12 @@ def _field_type(hint: Any) -> FieldType:
     return FieldType(get_origin(hint) or hint, several, optional)
 
 
+@cache
+def _names(of: type) -> tuple[str, ...]:
+    """Its fields, in their order."""
+    return tuple(one.name for one in fields(cast(Any, of)))
+
+
 class Record:
     """JSON in and out, for the dataclasses below."""
 
@@ -104,8 +110,12 @@ class Record:
 
     def to_json(self) -> Json:
         """Every field, in the order of its class, as JSON knows it; of those `omitted` none that is null."""
-        told = {f.name: _plain(getattr(self, f.name)) for f in fields(cast(Any, self))}
-        return {name: value for name, value in told.items() if value is not None or name not in self.omitted}
+        told = {}
+        for name in _names(cast(Any, type(self))):
+            value = getattr(self, name)
+            if value is not None or name not in self.omitted:
+                told[name] = value if type(value) in _SIMPLE else _plain(value)
+        return told
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
@@ -121,7 +131,7 @@ class Record:
     @classmethod
     def of(cls, other: object, **more: Any) -> Self:
         """With what `other` has in fields of the same names, and `more`."""
-        names = {f.name for f in fields(cast(Any, cls))} - set(more)
+        names = set(_names(cast(Any, cls))) - set(more)
         return cls(**{name: getattr(other, name) for name in names if hasattr(other, name)} | more)
 
 
@@ -557,6 +567,9 @@ def due_date(started_at: datetime, period: str) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
+_SIMPLE = {NoneType, bool, int, float, str}
+
+
 def _plain(value: object) -> object:
     match value:
         case datetime():
@@ -569,7 +582,7 @@ def _plain(value: object) -> object:
             return [_plain(item) for item in value]
         case dict():
             return {name: _plain(item) for name, item in value.items()}
-    return cast(Record, value).to_json() if is_dataclass(value) else value
+    return value.to_json() if isinstance(value, Record) else value
 
 
 def _rich(name: str, of: FieldType, value: Any) -> Any:

@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -370,10 +369,6 @@ class Store(Rows):
                     if STEPS.take(self._connection, in_memory=self.places is None):
                         self._begin_chain()
 
-    @cached_property
-    def _db(self) -> "Database":
-        return of_library(self._connection)
-
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -457,12 +452,16 @@ class Store(Rows):
     @contextmanager
     def _part(self) -> Iterator[None]:
         """A part of a transaction; if it is undone, the chain continues from where it was before."""
-        appended = self._ledger.appended
+        appended, connection = self._ledger.appended, self._connection
+        connection.execute("SAVEPOINT part")  # one name: SQLite means the innermost, and compiles it once
         try:
-            with self._db.atomic():
-                yield
+            yield
+            connection.execute("RELEASE part")
         except BaseException:
             self._ledger.appended = appended
+            if connection.in_transaction:  # else the fault has undone all of it
+                connection.execute("ROLLBACK TO part")
+                connection.execute("RELEASE part")
             raise
 
     def _connected(self) -> sqlite3.Connection:

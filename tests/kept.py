@@ -24,7 +24,7 @@ from retention.records import (
     new_id,
 )
 from retention.rows.rows import Rows
-from retention.sqlite import Store
+from retention.sqlite import Store, of_library
 from retention.vault import Identity, Vault
 from tests.both import opened
 
@@ -111,7 +111,7 @@ def archive_of(store: Rows, recordings: Path, base: Path) -> Archive:
 def sqlite(store: Rows) -> Database:
     """The connection of a store in SQLite, for who damages it."""
     assert isinstance(store, Store)
-    return store._db
+    return of_library(store._connection)
 
 
 class Paths:

@@ -19,7 +19,7 @@ class SharedInSqlite(Store):
         self.transaction = self.write
         self.busy_with: set[str] = set()
         columns = ", ".join(field.name for field in fields(Host))
-        self._db.execute(f"CREATE TABLE IF NOT EXISTS hosts ({columns}, PRIMARY KEY (host))")
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS hosts ({columns}, PRIMARY KEY (host))")
 
     def host(self, name: str) -> Host | None:
         return next((host for host in self.hosts() if host.host == name), None)

@@ -131,7 +131,7 @@ def test_other_rules_hold_in_a_journal_and_only_what_calls_write_may_be_written_
 ) -> None:
     _, row = keep(journal)
     with pytest.raises(sqlite3.IntegrityError, match="never replaced"):
-        journal._db.execute("INSERT OR REPLACE INTO receipts SELECT * FROM receipts")
+        journal._connection.execute("INSERT OR REPLACE INTO receipts SELECT * FROM receipts")
     journal.update_recording(replace(row, hold={"ground": "criminal"}))
     with pytest.raises(StoreError, match="on hold"):
         journal.update_recording(replace(row, status=Status.PURGING))
@@ -141,7 +141,7 @@ def test_other_rules_hold_in_a_journal_and_only_what_calls_write_may_be_written_
         assert store.missing_guards() == [] and store.whole
         store.add_sum(SUM)
         with pytest.raises(sqlite3.IntegrityError, match="never deleted"):
-            store._db.execute("DELETE FROM sums")
+            store._connection.execute("DELETE FROM sums")
 
 
 def test_what_has_left_gives_its_room_back(tmp_path: Path) -> None:

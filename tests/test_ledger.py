@@ -204,6 +204,21 @@ def test_what_is_damaged_is_read_by_who_says_so() -> None:
 
 
 @pytest.mark.in_sqlite
+def test_an_update_writes_what_is_new_and_what_was_damaged() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (id TEXT, kept TEXT, damaged TEXT, new REAL)")
+    connection.execute("INSERT INTO t VALUES ('a', 'é', CAST(x'61ff62' AS TEXT), 1)")
+    tables, said = SqliteTables(connection), list[str]()
+    (before,) = tables.read_anyhow("SELECT * FROM t")
+    after = before | {"new": 2.0}
+    connection.set_trace_callback(said.append)
+    tables.update_many("t", [after], {"a": before})
+    (change,) = (one for one in said if one.startswith("UPDATE"))
+    assert '"damaged"' in change and '"kept"' not in change
+    assert tables.read("SELECT * FROM t") == [after]
+
+
+@pytest.mark.in_sqlite
 def test_a_damaged_row_is_an_error_in_one_line_that_names_it_and_no_value(store: Rows) -> None:
     row = recording()
     store.add_recording(row)

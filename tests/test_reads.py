@@ -44,7 +44,7 @@ class WatchedStore(Store):
         self.taken = 0
         self.reads: list[tuple[str, int]] = []
         super().__init__(path)
-        self._db.conn.set_progress_handler(self.step, 1)
+        self._connection.set_progress_handler(self.step, 1)
 
     def step(self) -> int:
         self.taken += 1
@@ -59,7 +59,7 @@ class WatchedStore(Store):
     def plans(self) -> Iterator[tuple[str, str]]:
         for sql in dict(self.reads):
             if "chain)" not in sql:  # max(rowid) of each table, which SQLite looks up
-                for row in self._db.execute(f"EXPLAIN QUERY PLAN {sql}", [None] * sql.count("?")):
+                for row in self._connection.execute(f"EXPLAIN QUERY PLAN {sql}", [None] * sql.count("?")):
                     yield sql, row[3]
 
 

@@ -42,7 +42,7 @@ def rejected(at: datetime = START, code: int = 503, by: str = "edge: full") -> R
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "retention.db") as store:
-        store._db.execute("PRAGMA synchronous=OFF")
+        store._connection.execute("PRAGMA synchronous=OFF")
         yield store
 
 

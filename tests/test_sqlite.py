@@ -50,7 +50,7 @@ def test_the_file_is_private_and_durable_also_behind_a_link(path: Path, tmp_path
     with Store(path) as store:
         store.add_recording(recording())
         names = ("journal_mode", "synchronous", "secure_delete")
-        settings = [store._db.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+        settings = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
     assert there.stat().st_mode & 0o777 == 0o600
     assert settings == ["delete", 3, 1]
     with Store(path) as store:
@@ -102,7 +102,7 @@ def test_a_connection_that_comes_and_goes_ends_no_lock_of_the_process(path: Path
 def test_what_is_removed_from_rows_is_not_in_the_bytes(path: Path) -> None:
     chance = random.Random(7)
     store = Store(path)
-    store._db.execute("PRAGMA synchronous=OFF")
+    store._connection.execute("PRAGMA synchronous=OFF")
     numbers: list[str] = []
     personal: list[str] = []
     for n in range(300):

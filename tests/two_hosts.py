@@ -238,12 +238,12 @@ class World:
     # moments
 
     def state(self) -> State:
-        journal, shared = (of._db.conn.serialize() for of in (self.journal, self.shared))
+        journal, shared = (of._connection.serialize() for of in (self.journal, self.shared))
         return State(journal, shared, pickle.dumps(self._told()), self._alike())
 
     def put_back(self, state: State) -> None:
-        self.journal._db.conn.deserialize(state.journal)
-        self.shared._db.conn.deserialize(state.shared)
+        self.journal._connection.deserialize(state.journal)
+        self.shared._connection.deserialize(state.shared)
         told = pickle.loads(state.rest)
         self.now, self.sound, self.up, self.calls, self.refusals, self.holds, self.purged = told
         self.shipper = self._new_shipper()

@@ -32,8 +32,9 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -205,7 +206,10 @@ def _is_nothing(name: str, value: object) -> bool:
 
 def canonical(value: object) -> str:
     """JSON in one form only: keys sorted, no space, letters as they are."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 DAMAGED = Reason(
@@ -345,7 +349,10 @@ def _nested(name: str, text: str) -> object:
 
 def json_text(value: object) -> str:
     """Compact JSON, letters as they are."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _COMPACT.encode(value)
+
+
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def differences(kind: str, row: Row, entry: ChainEntry) -> Sequence[str]:
@@ -388,6 +395,7 @@ def _changed(kind: str, record: Json, entry: ChainEntry) -> Iterator[str]:
 
 
 ENTRY = tuple(column.name for column in fields(ChainEntry))  # the columns of the chain
+_values = attrgetter(*ENTRY)  # `astuple` copies each of them
 KINDS = {table: kind for kind, table in TABLES.items()}
 
 
@@ -487,9 +495,9 @@ class Ledger:
             entry, of_the_chain = self._about(kind, str(id), read, salt, was)
             entries.append(entry)
             (added if before is None else replaced).append({"id": id} | to_row(read) | of_the_chain)
-        self.tables.execute_many(inserting("chain", ENTRY), [astuple(entry) for entry in entries])
+        self.tables.execute_many(inserting("chain", ENTRY), [_values(entry) for entry in entries])
         self.tables.insert_many(table, added)
-        self.tables.update_many(table, replaced)
+        self.tables.update_many(table, replaced, there)
 
     def _entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
         if not seqs:
@@ -517,7 +525,7 @@ class Ledger:
 
     def _add(self, kind: str, subject: str, was: int, personal: str, public: str) -> int:
         entry = self._next(kind, subject, was, personal, public)
-        self.tables.execute(inserting("chain", ENTRY), astuple(entry))
+        self.tables.execute(inserting("chain", ENTRY), _values(entry))
         return entry.seq
 
     def _next(self, kind: str, subject: str, was: int, personal: str, public: str) -> ChainEntry:

@@ -266,8 +266,10 @@ class Tables(ABC):
         if kept := self.kept(table, rows):
             self.execute_many(inserting(table, kept[0]), [[*row.values()] for row in kept])
 
-    def update_many(self, table: str, rows: Sequence[Row]) -> None:
-        """Write whole rows that are there, by their ids."""
+    def update_many(
+        self, table: str, rows: Sequence[Row], there: Mapping[str | int, Row] | None = None
+    ) -> None:
+        """Write whole rows that are there, by their ids; `there`: what they are now, where that is known."""
         if kept := self.kept(table, rows):
             ids = [row.pop("id") for row in kept]
             every = [[*row.values(), id] for id, row in zip(ids, kept, strict=True)]
@@ -304,6 +306,22 @@ class SqliteTables(Tables):
     def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each of these values."""
         self._db.executemany(sql, every)
+
+    def update_many(
+        self, table: str, rows: Sequence[Row], there: Mapping[str | int, Row] | None = None
+    ) -> None:
+        """Only what is new in each: SQLite writes every index that has a column of an UPDATE, changed or
+        not."""
+        for row in rows:
+            before = there[row["id"]] if there else {}
+            new = {name: value for name, value in row.items() if not _stands(value, before.get(name, ...))}
+            new.pop("id", None)
+            self.execute(updating(table, new), [*new.values(), row["id"]])
+
+
+def _stands(value: object, before: object) -> bool:
+    """Whether a column has this value, and as it is: bytes that are no text are read as U+FFFD."""
+    return type(value) is type(before) and value == before and "\ufffd" not in str(value)
 
 
 def inserting(table: str, columns: Collection[str]) -> str:

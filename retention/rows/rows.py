@@ -383,9 +383,12 @@ class Rows(ABC):
     def add_receipt(self, receipt: Receipt) -> None:
         """Raises StoreError if the id is taken."""
         with self.write():
-            self._insert("receipts", receipt.to_json())
-            if self.worker is not None and receipt.ended_at is None:
-                self._keep("in_progress", {"id": receipt.id, "worker": self.worker})
+            self._add_receipt(receipt, receipt.to_json())
+
+    def _add_receipt(self, receipt: Receipt, record: Json) -> None:
+        self._ledger.insert("receipts", record)
+        if self.worker is not None and receipt.ended_at is None:
+            self._put("in_progress", {"id": receipt.id, "worker": self.worker})
 
     def update_receipt(self, receipt: Receipt) -> None:
         """Replace the whole row. Raises UnknownId."""
@@ -399,10 +402,9 @@ class Rows(ABC):
                     "SELECT not_recorded_because AS why FROM receipts WHERE id = ?", [receipt.id]
                 ):
                     receipt = replace(receipt, not_recorded_because=row["why"])
-            try:
-                self.update_receipt(receipt)
-            except UnknownId:
-                self.add_receipt(receipt)
+            record = receipt.to_json()
+            if not self._ledger.update("receipts", receipt.id, record):
+                self._add_receipt(receipt, record)
 
     def receipt(self, id: str) -> Receipt:
         """Raises UnknownId."""
