@@ -141,7 +141,7 @@ def race(
 @pytest.mark.parametrize(
     ("holder", "remover", "archives"),
     [
-        (by_hold, by_purge, tiers.depth(10, 25)),
+        (by_hold, by_purge, tiers.depth(5, 25)),
         *((by_hold, other, tiers.depth(3, 5)) for other in (by_delete, by_operator)),
         *((by_approval, other, tiers.depth(3, 5)) for other in (by_purge, by_delete)),
     ],

@@ -18,6 +18,7 @@ from sipagent.config.hours import (
     shown,
     without,
 )
+from tests.tiers import depth
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -101,7 +102,7 @@ def wall_clock(schedule: Schedule, at: datetime) -> bool:
     return any(start <= time < end for start, end in (each.split("-") for each in hours.split(",") if each))
 
 
-@settings(max_examples=250)  # nights on which the clock moves are few
+@settings(max_examples=depth(60, 250))  # nights on which the clock moves are few
 @given(schedules())
 def test_every_moment_is_what_the_clock_on_the_wall_says_and_for_as_long(
     scheduled: tuple[Schedule, datetime],

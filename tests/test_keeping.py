@@ -490,7 +490,7 @@ class Keeping(RuleBasedStateMachine):
 TestKeeping = Keeping.TestCase
 TestKeeping.settings = settings(
     deadline=None,
-    max_examples=tiers.depth(30, 60),
+    max_examples=tiers.depth(15, 60),
     stateful_step_count=40,
     suppress_health_check=list(HealthCheck),
 )

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from retention.records import Status
 from retention.shipping import LOST
+from tests.tiers import depth
 from tests.two_hosts import State, World, call
 
 ONE = call(1)
@@ -179,4 +180,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestHistories.settings = settings(max_examples=depth(20, 60), stateful_step_count=30, deadline=None)

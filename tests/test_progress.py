@@ -33,6 +33,7 @@ from tests.crashing import killed_before
 from tests.kept import OPERATOR, Paths, receipt, recording
 from tests.tapping import PATIENCE_S, RATE, feed
 from tests.test_crash_steps import STORIES, Story, die, judge
+from tests.tiers import depth
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
@@ -265,7 +266,7 @@ WORKERS = {name: told_to_worker(STORIES[name]) for name in ("clear", "sealed, re
     [
         (name, number)
         for name, story in WORKERS.items()
-        for number in range(0, len(story.steps) + 1, 3 if "back" in name else 1)
+        for number in range(len(name) % 3, len(story.steps) + 1, depth(3, 1))
     ],
 )
 def test_killed_before_any_step_it_is_made_good_by_the_replacement(

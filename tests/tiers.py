@@ -19,6 +19,7 @@ FULL = (
     # what several hosts share: the quick tier has one database, and of these one of each kind
     *("test_among_hosts.py", "test_board_rows.py", "test_shared_board.py", "test_shared_database.py"),
     *("test_shared_faults.py", "test_shared_reads.py", "test_two_hosts.py", "web/test_login_shared.py"),
+    *("test_forgetting.py", "test_keeping.py::test_keeping_in_a_shared_database"),
     "test_words.py::test_both_databases_find_the_same",
     # what other libraries play: an issuer of logins, and whatever the document of the interface allows
     "web/test_api_attacked.py::test_whatever_is_asked",
@@ -76,7 +77,7 @@ QUICK = (
 LASTING = (
     *("test_crash_steps", "test_pjsip_media", "test_enrol_calls", "test_pieces", "test_shared_faults"),
     *("test_row_keys", "test_hold_race", "test_detector", "test_two_hosts", "test_keeping"),
-    *("test_forgetting", "test_lost", "live/"),
+    *("test_lost", "live/"),
 )
 """Files of few tests that last: they begin first, so that at the end no worker is alone with one."""
 

@@ -38,7 +38,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from scipy.signal import resample_poly
 
 from media.frame import Samples
 from prompts.speak import STYLE_WIDTH, Voice, VoiceError, phonemes
@@ -145,6 +144,8 @@ class Pico:
 
 def at_rate(sound: Any, rate: int, pitch: float) -> Samples:
     """At RATE, with pitch and formants moved together by the factor `pitch`: a smaller or a larger head."""
+    from scipy.signal import resample_poly  # takes a second, and 60 MB, which no command but this wants
+
     steps = round(100 * pitch)
     common = np.gcd(RATE * 100, rate * steps)
     heard = resample_poly(sound, RATE * 100 // common, rate * steps // common)
