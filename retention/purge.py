@@ -158,7 +158,7 @@ def preview(archive: Archive, now: datetime, terms: Terms) -> PurgeReport:
         copies=tuple(copies),
         failed=tuple(failed),
         notes=store.count_expired_notes(now, analysed),
-        uses=store.count_old_accesses(analysed) + store.count_old_approvals(analysed),
+        uses=store.count_old_names(analysed),
         unlinked=tuple(forbidden),
         orphans=tuple(orphan for orphan in found if orphan not in forbidden),
     )
@@ -239,7 +239,7 @@ def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]
 def _forget_uses(store: Rows, before: datetime, failed: list[tuple[str, str]]) -> int:
     """How many uses it emptied. Without room on the disk, the next purge does it: this one makes room."""
     try:
-        return store.forget_accesses(before) + store.forget_approvals(before)
+        return store.forget_names(before)
     except NoRoom as error:
         failed.append(("uses", reason_of(error)))
         return 0

@@ -1,15 +1,12 @@
 """Ships what is in a journal to the database that hosts share: in order, in batches, exactly once; and does
 what a host that is lost no longer can.
 
-- Rows and `hosts.shipped` are one transaction of the shared database, then they leave the journal: after
-a crash in
-  between nothing is shipped twice, what has arrived only leaves.
-- Of each entry the *present* row is shipped, merged with what is there: a row that changed twice is
-shipped once,
-  and nothing that others did is undone.
-- Beside the number of the last entry stand its hash and the journal's identity: so a new journal, or an
-older copy
-  of one that was put back, is not taken for what was there.
+- Rows and `hosts.shipped` are one transaction of the shared database, then they leave the journal: after a
+  crash in between nothing is shipped twice, what has arrived only leaves.
+- Of each entry the *present* row is shipped, merged with what is there: a row that changed twice is shipped
+  once, and nothing that others did is undone.
+- Beside the number of the last entry stand its hash and the journal's identity: so a new journal, or an older
+  copy of one that was put back, is not taken for what was there.
 
 **Who lives** is told by the database's own clock. A host renews its lease while its process runs and
 reaches the database. A lease that ended means that the others must do what it can't. It does not mean
@@ -21,24 +18,20 @@ journal's row wins: who had the call knows it best. But what was done meanwhile 
 - a refusal stays one, whoever knew it, and what was erased or purged stays gone;
 - a hold stays, and the sound that it holds, but for what the caller refused;
 - what was forgotten is not told again;
-- a call that its host has ended stays as it ended, but for a refusal or an erasure: what a crash brings
-back out of
-  a reserve may be older, and its rows have left the journal;
-- `host lost`, which another host had completed the call with, gives way to what really happened; both
-events stay.
+- a call that its host has ended stays as it ended, but for a refusal or an erasure: what a crash brings back
+  out of a reserve may be older, and its rows have left the journal;
+- `host lost`, which another host had completed the call with, gives way to what really happened; both events
+  stay.
 
 Merging is stable: merged once more with the same row of the journal, nothing changes.
 
 **A lost host's** calls get their receipts, its recordings an end:
 
-- One process does it, under a lock of the database. In each transaction it looks again whether the lease
-has ended:
-  a host that says anything is left alone.
-- Receipts come first (`outcome = failed`, event `host lost`): so whoever had refused is known before
-anything is
-  made of sound.
-- Of a recording the sound comes before the row. A crash in between does it again; each step may be
-repeated.
+- One process does it, under a lock of the database. In each transaction it looks again whether the lease has
+  ended: a host that says anything is left alone.
+- Receipts come first (`outcome = failed`, event `host lost`): so whoever had refused is known before anything
+  is made of sound.
+- Of a recording the sound comes before the row. A crash in between does it again; each step may be repeated.
 
 A host that lives after all ships what really happened, which wins.
 """

@@ -386,7 +386,7 @@ def test_names_are_forgotten_as_in_the_trace(archive: Archive, row: Recording, t
     assert asked.reason == "the call of +336…"
     decide(archive, "refuse", asked.id, by(OFFICER), RULES, answer=f"{CALLER} has agreed")
     later = row.expires_at + timedelta(days=400)
-    archive.store.forget_approvals(later)
+    archive.store.forget_names(later)
     assert archive.store.approval(asked.id).by == "durand"
     remove(archive, row.id, row.expires_at)
     assert preview(archive, later, TERMS).uses == 3  # two lines, and what was asked for

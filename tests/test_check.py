@@ -18,8 +18,9 @@ import pytest
 from retention.files import alone
 from retention.rebuild import BEGUN_ANEW
 from retention.sqlite import Store
-from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
-from sipagent.check.machine import answers_as_agent, known_holes
+from sipagent.check.check import checks, configuration_findings
+from sipagent.check.machine import EngineFacts, answers_as_agent, known_holes
+from sipagent.config.errors import Finding
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, HostPort, parse
 from sipagent.config.rules import SHIPPED_EXAMPLES

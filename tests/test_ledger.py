@@ -102,14 +102,14 @@ def test_rows_without_an_id_are_numbered_and_what_is_forgotten_of_them_leaves_th
     store.add_access(replace(use_of(row), reference="2026/7", detail="both to x"))
     store.add_note(note_on(row))
     assert (last(store).kind, last(store).subject) == ("note", "1") and '"id"' not in last(store).public
-    assert store.forget_accesses(START) == 0
-    assert store.forget_accesses(START + timedelta(days=1)) == 1
+    assert store.forget_names(START) == 0
+    assert store.forget_names(START + timedelta(days=1)) == 1
     assert store.forget_notes(START + timedelta(days=364)) == 0
     assert store.forget_notes(START + timedelta(days=365)) == 1
     (use,), (note,) = store.accesses(), store.notes(row.id)
     assert use == Access(at=START, action="play", recording_id=row.id, purpose="quality")
     assert (note.text, note.by, note.recording_id, note.at) == (None, None, row.id, START)
-    assert store.forget_accesses(START + timedelta(days=1)) == 0
+    assert store.forget_names(START + timedelta(days=1)) == 0
     assert store.forget_notes(START + timedelta(days=365)) == 0
     store.add_access(use_of(row))
     assert (last(store).kind, last(store).subject) == ("access", "2")
@@ -120,9 +120,9 @@ def test_uses_of_what_is_still_kept_are_remembered(store: Rows) -> None:
     store.add_recording(row)
     store.add_access(use_of(row))
     later = START + timedelta(days=900)
-    assert store.count_old_accesses(later) == store.forget_accesses(later) == 0
+    assert store.count_old_names(later) == store.forget_names(later) == 0
     store.update_recording(row.tombstone(row.status, later))
-    assert store.count_old_accesses(later) == store.forget_accesses(later) == 1
+    assert store.count_old_names(later) == store.forget_names(later) == 1
 
 
 def test_notes_of_one_recording(store: Rows) -> None:

@@ -6,8 +6,7 @@
 - MBROLA's voices, each the diphones of a recorded speaker, by espeak-ng: Debian's `mbrola-*` in contrib and
   non-free, whose terms are in deploy/licences.md.
 - festival's voices of other languages, each by its own recorded speaker.
-- SVOX Pico (Apache-2.0): one voice a language, of statistical models. Only for measuring: no head was
-trained
+- SVOX Pico (Apache-2.0): one voice a language, of statistical models. Only for measuring: no head was trained
   on it.
 
 Festival's voices say French: each is asked for French sounds by the names of its own phones

@@ -26,11 +26,6 @@ _ORDER: dict[str, tuple[str, ...]] = {"receipts": _BY_TIME, "recordings": _BY_TI
 _NUMBERED = ("id",)
 
 
-def recordings_by_status(store: Rows) -> dict[Status, int]:
-    """Every status, with how many recordings have it. Raises StoreError."""
-    return {status: recordings(store, status) for status in Status}
-
-
 def recordings(store: Rows, status: Status) -> int:
     """How many recordings have this status. Raises StoreError."""
     return _count(store, "recordings", _BY_TIME, f"status = '{status.value}'")

@@ -522,13 +522,14 @@ class Rows(ABC):
         rows = sorted(self._some("accesses", ids, "recording_id"), key=itemgetter("id"))
         return [self._typed(Access, row) for row in rows]
 
-    def forget_accesses(self, before: datetime) -> int:
-        """Empty the names in the trace of uses made before `before`, except of recordings still kept."""
-        return self._forget(selection.old_accesses(before, self.dialect))
+    def forget_names(self, before: datetime) -> int:
+        """Empty the names in the trace of uses, and in what was asked for, before `before`, except of
+        recordings still kept; how many."""
+        return sum(map(self._forget, selection.old_names(before, self.dialect)))
 
-    def count_old_accesses(self, before: datetime) -> int:
+    def count_old_names(self, before: datetime) -> int:
         """How many that would be."""
-        return sum(1 for _ in self.each(selection.old_accesses(before, self.dialect)))
+        return sum(1 for old in selection.old_names(before, self.dialect) for _ in self.each(old))
 
     # approvals
 
@@ -558,14 +559,6 @@ class Rows(ABC):
         indexed = "state = 'pending'" if pending else ""
         order = Listing(table="approvals", order=("id",), indexed=indexed, descending=True)
         return self._each(Approval, replace(order, stop=before, limit=limit))
-
-    def forget_approvals(self, before: datetime) -> int:
-        """Empty the names in what was asked for before `before`, except of recordings still kept."""
-        return self._forget(selection.old_approvals(before, self.dialect))
-
-    def count_old_approvals(self, before: datetime) -> int:
-        """How many that would be."""
-        return sum(1 for _ in self.each(selection.old_approvals(before, self.dialect)))
 
     # notes
 

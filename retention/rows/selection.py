@@ -336,21 +336,14 @@ def expiring_notes(expired: datetime, written: datetime | None, dialect: Dialect
     return replace(personal_notes(dialect), where=["expires_at <= ? OR at < ?"], values=values)
 
 
-def old_accesses(before: datetime, dialect: Dialect) -> Listing:
-    """Uses with a name, made before `before`, but not of recordings still kept."""
-    return _of_nobody_kept("accesses", before, dialect)
-
-
-def old_approvals(before: datetime, dialect: Dialect) -> Listing:
-    """What was asked for before `before` and names somebody, but not of recordings still kept."""
-    return _of_nobody_kept("approvals", before, dialect)
-
-
-def _of_nobody_kept(table: str, before: datetime, dialect: Dialect) -> Listing:
+def old_names(before: datetime, dialect: Dialect) -> Iterator[Listing]:
+    """Uses with a name, and what names somebody who asked for it, made before `before`, but not of recordings
+    still kept."""
     kept = "SELECT 1 FROM recordings WHERE id = recording_id AND purged_at IS NULL"
     where = ["at < ?", f"NOT EXISTS ({kept})"]
-    values = [to_text(before)]
-    return Listing(table=table, order=("id",), indexed=dialect.personal, where=where, values=values)
+    for table in ("accesses", "approvals"):
+        old = Listing(table=table, order=("id",), indexed=dialect.personal)
+        yield replace(old, where=where, values=[to_text(before)])
 
 
 def _either(table: str, indexed: str, expired: datetime, started: datetime) -> tuple[Listing, Listing]:

@@ -27,14 +27,12 @@ from sipagent.check.machine import (
 from sipagent.check.notice import prompt_findings
 from sipagent.check.retention import lent_voice_findings, moved_findings, stamp_findings
 from sipagent.config import rules
-from sipagent.config.errors import Finding, Level, counted, error, ok, warning
+from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, ConfigError, Login, uri_host, uri_user
 from sipagent.config.sampling import SeedError, Window, read_seed
 from sipagent.config.types import outlasts
 from sipagent.edge.plan import looked_up, pbx_hosts
 from sipagent.voice.detectors import voice_findings
-
-__all__ = ["EngineFacts", "Finding", "Level", "checks"]
 
 
 def sampling_findings(config: Config) -> Iterator[Finding]:

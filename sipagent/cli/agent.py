@@ -22,7 +22,7 @@ from sipagent.config import rules
 from sipagent.config.tables import WebTable
 
 if TYPE_CHECKING:
-    from sipagent.check.check import EngineFacts
+    from sipagent.check.machine import EngineFacts
     from sipagent.config.load import Config
     from sipagent.edge.plan import Plan
     from sipagent.service.control import Systemd
@@ -136,7 +136,7 @@ def check_command(work: Workplace, as_json: bool) -> int:
 
 def engine_facts() -> "EngineFacts":
     """Ask the engine in a process of its own. ImportError: it is not installed; EOFError: it died."""
-    from sipagent.check.check import EngineFacts
+    from sipagent.check.machine import EngineFacts
     from sipagent.pjsip import library
     from sipagent.service.children import asked
 

@@ -36,7 +36,7 @@ from sipagent.cli.program import (
     print_json,
     words_by_option,
 )
-from sipagent.cli.terminal import Column, console, full, show_table, size, steps, steps_of
+from sipagent.cli.terminal import Column, console, full, show_titled, size, steps, steps_of
 from sipagent.config.errors import counted
 from sipagent.languages.labels import N_, happening
 from sipagent.languages.spoken import shown
@@ -409,7 +409,4 @@ def _show_rebuilt(done: Rebuilt) -> None:
             n,
         )
         screen.print(f"\n{said.format(n=n)}")
-    if done.problems:
-        title = _("Not recovered, or not wholly:")
-        screen.print(f"\n{title}", style="bold")
-        show_table(done.problems, _PROBLEMS, screen)
+    show_titled(_("Not recovered, or not wholly:"), done.problems, _PROBLEMS, screen)

@@ -2,13 +2,12 @@
 stays and why, and what only a person can remove; every attempt to delete leaves a line in the trace."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from gettext import gettext as _
 from gettext import ngettext
 from pathlib import Path
-from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -41,7 +40,7 @@ from sipagent.cli.program import (
     words,
     words_by_option,
 )
-from sipagent.cli.terminal import Column, console, full, show_table, size, steps_of
+from sipagent.cli.terminal import Column, console, full, show_table, show_titled, size, steps_of
 from sipagent.config.identity import printable
 from sipagent.languages.labels import N_, happening
 from sipagent.languages.spoken import colon, shown
@@ -49,8 +48,6 @@ from sipagent.operations import purge as op
 from sipagent.operations.parsing import parse_moment, read_field
 from sipagent.operations.persons import Stays, delete_calls
 from sipagent.text.papers import certificate
-
-Row = TypeVar("Row")
 
 
 @click.command("purge")
@@ -156,7 +153,7 @@ def _show(work: Workplace, done: op.Purged, screen: Console) -> None:
         Column("due", lambda stay: full(work.local(stay.due_at))),
         Column("why it stays", lambda stay: shown(stay.why), wraps=True),
     ]
-    _show_rows(title, done.held, stays, screen)
+    show_titled(title, done.held, stays, screen)
     copies = [(gone.id, copy) for gone in done.purged for copy in gone.copies]
     copies += [(call.id, KnownCopy.of(call)) for call in done.copies]
     places: list[Column[tuple[str, KnownCopy]]] = [
@@ -165,38 +162,30 @@ def _show(work: Workplace, done: op.Purged, screen: Console) -> None:
         Column("by", lambda one: one[1].by, shrinks=True),
         Column("where it is", lambda one: one[1].path, wraps=True),
     ]
-    _show_rows(_("Exported copies that remain; only you can remove them:"), copies, places, screen)
+    show_titled(_("Exported copies that remain; only you can remove them:"), copies, places, screen)
     files: list[Column[op.StrayFile]] = [
         Column("file", lambda stray: stray.name),
         Column("problem", lambda stray: shown(stray.problem), wraps=True),
     ]
     removed = _("Files without a right to be there, removed:")
     would = _("Files without a right to be there, would be removed:")
-    _show_rows(would if dry else removed, done.unlinked, files, screen)
-    _show_rows(_("Left for you to look at:"), done.orphans, files, screen)
+    show_titled(would if dry else removed, done.unlinked, files, screen)
+    show_titled(_("Left for you to look at:"), done.orphans, files, screen)
     stuck: list[Column[op.NotRemoved]] = [
         Column("id", lambda one: one.id),
         Column("problem", lambda one: shown(one.problem), wraps=True),
     ]
-    _show_rows(_("Not removed, the next purge tries again:"), done.failed, stuck, screen, style="bold red")
+    show_titled(_("Not removed, the next purge tries again:"), done.failed, stuck, screen, style="bold red")
     voices: list[Column[op.ExpiredVoice]] = [
         Column("voice", lambda one: one.voice),
         Column("heads that learnt from it", lambda one: ", ".join(map(_file_name, one.heads)), wraps=True),
     ]
     removed, would = _("Voices of colleagues, expired and removed:"), _("Voices of colleagues that would go:")
-    _show_rows(would if dry else removed, done.voices, voices, screen)
+    show_titled(would if dry else removed, done.voices, voices, screen)
 
 
 def _file_name(path: str) -> str:
     return Path(path).name
-
-
-def _show_rows(
-    title: str, rows: Sequence[Row], columns: Sequence[Column[Row]], screen: Console, style: str = "bold"
-) -> None:
-    if rows:
-        screen.print(f"\n{title}", style=style)
-        show_table(rows, columns, screen)
 
 
 def _show_gone(work: Workplace, done: op.Purged, screen: Console) -> None:

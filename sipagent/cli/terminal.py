@@ -226,6 +226,15 @@ def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Cons
         _show_fitted(cells, shown, widths, screen)
 
 
+def show_titled(
+    title: str, rows: Sequence[Row], columns: Sequence[Column[Row]], screen: Console, style: str = "bold"
+) -> None:
+    """Print rows under a title, if there are any."""
+    if rows:
+        screen.print(f"\n{title}", style=style)
+        show_table(rows, columns, screen)
+
+
 def _heading(english: str) -> str:
     """A column is made where no language is known yet."""
     return gettext(english) if english else ""

@@ -41,6 +41,7 @@ from sipagent.cli.terminal import (
     is_for_table,
     show_fields,
     show_table,
+    show_titled,
     steps,
 )
 from sipagent.config.identity import printable
@@ -96,18 +97,14 @@ def _show(found: op.Verification, screen: Console) -> None:
         ("", found.head.hash),  # a line of its own: it fills one
     ]
     show_fields(looked_at, screen)
-    if found.lost:
-        title = _("Lost, as the chain says itself:")
-        screen.print(f"\n{title}", style="bold yellow")
-        show_table(found.lost, _FINDING, screen)
+    show_titled(_("Lost, as the chain says itself:"), found.lost, _FINDING, screen, "bold yellow")
     if not found.problems:
         said = _("All of it is as it was written.")
         screen.print(f"\n{said}", style="green")
         return
     n = len(found.problems)
     title = ngettext("{n} problem:", "{n} problems:", n).format(n=n)
-    screen.print(f"\n{title}", style="bold red")
-    show_table(found.problems, _FINDING, screen)
+    show_titled(title, found.problems, _FINDING, screen, "bold red")
 
 
 @click.command("stamp")

@@ -25,7 +25,7 @@ from retention.archive import Archive
 from retention.purge import Terms, purge
 from retention.recording_files import LocalFiles
 from retention.records import Receipt, Recording, Status, due_date, new_id, reference_of
-from retention.rows.counts import recordings_by_status
+from retention.rows.counts import recordings
 from retention.rows.pages import Row as Columns
 from retention.rows.pages import batches
 from retention.rows.selection import Selection
@@ -140,7 +140,8 @@ def lists(folder: Path, count: int) -> Iterator[Row]:
             pass
         if store.receipts(Selection(caller=("+33699999999",))):
             raise SystemExit("the caller who never called has called")
-        recordings_by_status(store)
+        for status in Status:
+            recordings(store, status)
         rows, spent = chain_and_tables(archive)
     command = [sys.executable, "-m", "sipagent", "--config", str(agent.config), "list", "--limit", "50"]
     took = [seconds(lambda: subprocess.run(command, check=True, capture_output=True)) * 1e3 for _ in range(7)]
