@@ -135,7 +135,7 @@ CA = 'timestamp_ca = "tsa.pem"'
 
 
 def stamped(config: Config, now: datetime | None = None) -> list[tuple[str, str, str]]:
-    return [(one.level, one.what, one.detail) for one in stamp_findings(config, now)]
+    return [(one.level, one.what, one.detail) for one in stamp_findings(config, now or datetime.now(UTC))]
 
 
 def test_certificates_that_are_read_and_those_that_cannot_be(tmp_path: Path) -> None:

@@ -113,9 +113,9 @@ def log_odds(score: float) -> float:
 
 
 @cache
-def read_weights(path: Path = WEIGHTS_FILE) -> Weights:
+def read_weights() -> Weights:
     """Those that come with the program."""
-    return Weights(**tomllib.loads(path.read_text(encoding="utf-8")))
+    return Weights(**tomllib.loads(WEIGHTS_FILE.read_text(encoding="utf-8")))
 
 
 Floats: TypeAlias = NDArray[np.float32]

@@ -6,7 +6,7 @@ Reads the database and changes nothing in it; only `verify` reads every entry an
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from media.prompt import PromptError
@@ -39,7 +39,7 @@ EVENTS_LATE = timedelta(hours=1)
 STAMP_LATE = timedelta(days=1)  # the agent stamps every hour
 
 
-def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Finding]:
+def stamp_findings(config: Config, now: datetime) -> Iterator[Finding]:
     """Look at library, certificates and newest stamp; no finding if none are configured. `now` is aware."""
     url, ca = config.retention.timestamp_url, config.retention.timestamp_ca
     if ca is None:  # then there is no url, either
@@ -51,7 +51,7 @@ def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Find
         yield ok("retention.timestamp_url", url)
     yield _certificates(ca)
     if url and is_there(config):
-        yield from _stamps_kept(config, now or datetime.now(UTC))
+        yield from _stamps_kept(config, now)
 
 
 def _certificates(file: Path) -> Finding:

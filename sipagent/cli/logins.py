@@ -55,15 +55,13 @@ def role_option(command: Decorated, *, roles: Sequence[str] = ROLES, required: b
     )(command)
 
 
-def key_option(command: Decorated) -> Decorated:
-    """`--key`, not yet read."""
-    return click.option(
-        "--key",
-        "key_file",
-        type=FILE,
-        metavar="FILE.pub",
-        help="The public key of the pair that opens recordings there.",
-    )(command)
+key_option = click.option(
+    "--key",
+    "key_file",
+    type=FILE,
+    metavar="FILE.pub",
+    help="The public key of the pair that opens recordings there.",
+)
 
 
 def read_key(path: Path | None) -> PublicKey | None:

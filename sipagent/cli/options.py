@@ -35,9 +35,7 @@ if TYPE_CHECKING:  # slow to import
     from retention.erase import KeptCall
 
 
-def yes_option(command: Decorated) -> Decorated:
-    """`--yes`."""
-    return click.option("--yes", is_flag=True, help="Do not ask: for programs.")(command)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask: for programs.")
 
 
 def confirmed(question: str) -> bool:
@@ -113,11 +111,9 @@ def period_of(work: Workplace, since: str | None, until: str | None) -> Selectio
     return selection(work, since=since, until=until)
 
 
-def caller_option(command: Decorated) -> Decorated:
-    """`--caller`."""
-    return click.option(
-        "--caller", metavar="NUMBER", help="In place of ID: all of this caller's, the whole number."
-    )(command)
+caller_option = click.option(
+    "--caller", metavar="NUMBER", help="In place of ID: all of this caller's, the whole number."
+)
 
 
 def one_of_the_two(id: str | None, caller: str | None) -> None:
@@ -170,22 +166,16 @@ def _operators(call: "KeptCall") -> str | None:
 PASSPHRASE_LIMIT = 1024  # bytes
 
 
-def passphrase_option(command: Decorated) -> Decorated:
-    """`--passphrase-file`."""
-    return click.option(
-        "--passphrase-file",
-        type=FILE,
-        metavar="F",
-        help="Holds the key's passphrase, in one line; absent: you are asked.",
-    )(command)
-
-
-def new_passphrase_options(command: Decorated) -> Decorated:
-    """`--passphrase-file`, `--no-passphrase`."""
-    none = click.option(
-        "--no-passphrase", is_flag=True, help="None: whoever gets the private key can listen."
-    )
-    return passphrase_option(none(command))
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=FILE,
+    metavar="F",
+    help="Holds the key's passphrase, in one line; absent: you are asked.",
+)
+new_passphrase_options = all_of(
+    passphrase_option,
+    click.option("--no-passphrase", is_flag=True, help="None: whoever gets the private key can listen."),
+)
 
 
 def identity_option(*, required: bool = False) -> Callable[[Decorated], Decorated]:

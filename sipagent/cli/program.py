@@ -495,9 +495,7 @@ def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     click.echo(json.dumps(apart(value) if APART in os.environ else value, indent=2))
 
 
-def json_option(command: Decorated) -> Decorated:
-    """`--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, times in UTC.")(command)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, times in UTC.")
 
 
 Form = Literal["json", "csv"]
@@ -569,16 +567,6 @@ def _has_own_language(command: click.Command | None) -> bool:
     return any("--lang" in param.opts and param.expose_value for param in params)
 
 
-def by_option(command: Decorated) -> Decorated:
-    """`--by`, not yet looked at: whoever refuses what it says keeps that in the trace."""
-    return click.option("--by", **_BY)(command)
-
-
-def words_by_option(command: Decorated) -> Decorated:
-    """`--by`, as `words` that may go into the trace."""
-    return click.option("--by", type=words, **_BY)(command)
-
-
 def words(text: str) -> str:
     """The `type` of an option whose value goes into the trace, such as a name or a reference: one line.
 
@@ -594,14 +582,9 @@ def words(text: str) -> str:
     return text
 
 
-def id_argument(command: Decorated) -> Decorated:
-    """`ID`, completed by the shell with the newest ones; `meant` finds the call."""
-    return click.argument("id", callback=_possible_id, shell_complete=_complete_id)(command)
-
-
-def optional_id_argument(command: Decorated) -> Decorated:
-    """`[ID]`, completed like `ID`; None if it is not given."""
-    return click.argument("id", required=False, callback=_possible_id, shell_complete=_complete_id)(command)
+# not yet looked at: whoever refuses what it says keeps that in the trace
+by_option = click.option("--by", **_BY)
+words_by_option = click.option("--by", type=words, **_BY)
 
 
 def _possible_id(ctx: click.Context, param: click.Parameter, id: str | None) -> str | None:
@@ -621,6 +604,13 @@ def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) ->
         return [*ids_beginning(store, "recordings", incomplete, _OFFERED, newest=True)]
     except (ConfigError, StoreError, OSError):
         return []  # nothing to offer, and nowhere to say why
+
+
+# completed by the shell with the newest ones; `meant` finds the call
+id_argument = click.argument("id", callback=_possible_id, shell_complete=_complete_id)
+optional_id_argument = click.argument(
+    "id", required=False, callback=_possible_id, shell_complete=_complete_id
+)
 
 
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)  # the errors of a file system without O_TMPFILE

@@ -48,10 +48,11 @@ from sipagent.web.rights import Right
 from sipagent.web.site import page_above, person_of, site_of
 
 
-def markdown_html(text: str, below: int = 1) -> Markup:
-    """The text; its first heading is of the level behind `below`. Comments, and any HTML, are left out."""
+def markdown_html(text: str) -> Markup:
+    """The text, each heading a level lower: it stands below that of a page. Comments, and any HTML, are left
+    out."""
     reader = _markdown_reader()
-    tokens = [_lower_heading(token, below) for token in reader.parse(text) if token.type != "html_block"]
+    tokens = [_lower_heading(token) for token in reader.parse(text) if token.type != "html_block"]
     return Markup(reader.renderer.render(tokens, reader.options, {}))
 
 
@@ -70,9 +71,9 @@ def _markdown_reader() -> MarkdownIt:
     return MarkdownIt("commonmark").disable(["link", "image", "autolink", "html_inline"])
 
 
-def _lower_heading(token: Token, below: int) -> Token:
+def _lower_heading(token: Token) -> Token:
     if token.type.startswith("heading"):
-        token.tag = f"h{min(int(token.tag[1:]) + below, 6)}"
+        token.tag = f"h{min(int(token.tag[1:]) + 1, 6)}"
     return token
 
 
