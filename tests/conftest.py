@@ -71,10 +71,14 @@ def in_memory() -> None:
             os.environ.setdefault("TMPDIR", MEMORY)
 
 
+def names(config: pytest.Config) -> bool:
+    """Whether somebody names the files of this run."""
+    return config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+
+
 def chooses(config: pytest.Config) -> bool:
     """Whether this run leaves out what the quick tier does: not of files that somebody names."""
-    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
-    return not tiers.full and (not named or bool(config.getoption("quick")))
+    return not tiers.full and (not names(config) or bool(config.getoption("quick")))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -86,8 +90,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left = [item for item in items if chooses(config) and tiers.left_out(item.nodeid)]
     config.hook.pytest_deselected(items=left)
-    kept = [item for item in items if item not in left]
-    items[:] = sorted(kept, key=lambda item: not tiers.lasts(item.nodeid))
+    items[:] = [item for item in items if item not in left]
+    if not names(config):  # else they come as they are named
+        items.sort(key=lambda item: not tiers.lasts(item.nodeid))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ coverage: has all tests run once, to know which test passes through which functi
 coverage`; what other processes do is not seen).
 
 run: puts each mutant into a copy of the last commit, and has it looked for. A run goes on where another one
-stopped. What is behind `--` is for pytest.
+stopped. What is behind `--` is for pytest: `-- --quick` has them looked for by what `make test` runs.
 
 table: what came of it, by area, as Markdown; then each mutant that was not killed.
 
@@ -35,6 +35,7 @@ from typing import Any, NoReturn
 import click
 import pytest
 
+from tests import tiers
 from tests.mutants.mutation import SHIPPED, Tree, choose, read, write
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,7 +48,7 @@ AREAS = {
 KINDS = ("killed", "survived", "timeout", "gone")
 APART = {"attack", "bench", "cluster"}  # folders of tests that no `make test` runs
 MODULES = 12  # of tests, where only imports tell which
-NEAREST = 12  # tests that are tried before the others
+NEAREST = 3  # modules or tests that are tried before the others
 LIBRARIES = (
     "numpy",
     "soundfile",
@@ -62,12 +63,13 @@ DOUBTS = 3  # tests that fail at times: with more of them nothing is known of a 
 
 
 class Selection:
-    """Which tests look for a mutant; `passing`: a file that `coverage` wrote."""
+    """Which tests look for a mutant; `passing`: a file that `coverage` wrote; `quick`: those of that tier."""
 
-    def __init__(self, passing: Path) -> None:
+    def __init__(self, passing: Path, quick: bool) -> None:
         from tests.test_structure import imported  # which takes a while
 
         self._passing = json.loads(passing.read_text()) if passing.exists() else {}
+        self._quick = quick
         paths = [path for top in (*SHIPPED, "tests") for path in sorted((ROOT / top).rglob("*.py"))]
         names = {path: path.relative_to(ROOT).with_suffix("").as_posix() for path in paths}
         known = {name.removesuffix("/__init__").replace("/", "."): path for path, name in names.items()}
@@ -84,10 +86,14 @@ class Selection:
         while ring and len(found) < MODULES:
             ring = {one for path in ring for one in self._importers.get(path, ())} - seen
             seen = seen | ring
-            near = [one for one in ring if one.name.startswith("test_") and not APART & {*one.parts}]
+            near = [one for one in ring if one.name.startswith("test_") and self._runs(one)]
             found += sorted(near, key=lambda path: (*_strange(path, *named), path.stat().st_size, path))
         near_by = [path.relative_to(ROOT).as_posix() for path in found[:MODULES]]
         return self._passing.get(f"{file}::{function}") or near_by
+
+    def _runs(self, test: Path) -> bool:
+        left_out = self._quick and tiers.left_out(test.relative_to(ROOT).as_posix())
+        return not left_out and not APART & {*test.parts}
 
 
 def _strange(test: Path, *names: str) -> tuple[bool, bool]:
@@ -170,6 +176,8 @@ class Copy:
         os.dup2(said, 2)
         os.chdir(self.root)
         os.environ["PYTHONPATH"] = str(self.root)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False  # else each run compiles all of it
         for name in [name for name in sys.modules if name.split(".")[0] in (*SHIPPED, "tests")]:
             del sys.modules[name]
         sys.path[:] = [str(self.root), *(path for path in sys.path if Path(path or ".") != ROOT)]
@@ -248,7 +256,7 @@ def look_who_passes(options: tuple[str, ...]) -> None:
 def run(only: tuple[str, ...], results: Path, **more: Any) -> None:
     for library in LIBRARIES:
         import_module(library)
-    known, tree, selection = came_of(results), Tree(ROOT), Selection(MAP)
+    known, tree, selection = came_of(results), Tree(ROOT), Selection(MAP, "--quick" in more["options"])
     wanted = [one for one in (*read(HAND), *read(CHOSEN)) if one.id not in known]
     results.parent.mkdir(exist_ok=True)
     with worktree() as root, results.open("a", encoding="utf-8", buffering=1) as told:
