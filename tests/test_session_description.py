@@ -57,3 +57,10 @@ def test_where_reports_go() -> None:
         lines = [*SESSION, "m=audio 4000 RTP/AVP 8", OVER[line], f"a=rtcp:4009 {where}", ""]
         text = described(["\r\n".join(lines).encode()], CODECS, frozenset({4, 6})).texts[0].decode()
         assert (f"a=rtcp:4009 {where}\r\n" in text) == kept
+
+
+def test_what_is_said_of_a_codec_that_is_taken_stays() -> None:
+    more = ("a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-15")
+    lines = [*SESSION, "m=audio 4000 RTP/AVP 8 101", OVER[4], *more, "a=fmtp:97 mode=20", ""]
+    text = described(["\r\n".join(lines).encode()], CODECS).texts[0].decode()
+    assert re.findall("a=.*[^\r\n]", text) == [*more]
