@@ -47,11 +47,12 @@ from sipagent.edge.plan import (
     new_tokens,
     plan,
 )
-from sipagent.edge.process import EdgeElsewhere, HeldPorts
-from sipagent.edge.rpc import RejectedCall, given, rejected
+from sipagent.edge.process import EdgeElsewhere, EdgeProcess, HeldPorts
+from sipagent.edge.rpc import EdgeError, RejectedCall, given, rejected
 from sipagent.service.edge import EdgeCare
 from sipagent.sip.session_description import AUDIO_LINES
 from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
+from tests.peers import edge as scene
 from tests.peers.process import free_ports
 from tests.posix import Pattern
 
@@ -337,6 +338,24 @@ def test_an_edge_that_begins_anew_has_neither_dialogs_nor_the_same_secret(
     others = kept_tokens(where)
     assert others != tokens and kept_tokens(where) == others
     begin_anew(places(tmp_path / "nowhere"))
+
+
+@live
+def test_why_it_does_not_start_is_said_of_this_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dialogs that it cannot read are put aside, once; what others of its processes say is not told."""
+    said: list[object] = []
+    edge = EdgeProcess(scene.plan(), tmp_path / "edge", said.append)
+    where = places(edge.directory)
+    write_files(edge.plan, where)
+    (where.dialogs / "dialog").write_text("columns\na call\n")
+    for why, aside in (("ERROR: one", False), ("ERROR: db_text", True), ("ERROR: db_text", True)):
+        assert (edge.pid, edge.sentinel, edge.lines) == (-1, -1, 0)
+        words = f"echo ' 1('$$') 1st' >&2; echo ' 0('$$') {why}' >&2"
+        monkeypatch.setattr("sipagent.edge.process.command", lambda _, words=words: ["sh", "-c", words])
+        with pytest.raises(EdgeError, match=rf"kamailio does not start: 0\(\d+\) {why}"):
+            edge.start()
+        assert (where.dialogs / "dialog.unread").exists() is aside and not has_dialogs(where) is aside
+    assert len(said) == 5 and ["put aside" in str(one) for one in said].count(True) == 1
 
 
 @live

@@ -131,6 +131,8 @@ def test_only_so_many_fit(stack: ExitStack) -> None:
     attach(bound(stack), [Sender.at(HERE, port) for port in range(1, most + 1)])
     with pytest.raises(ValueError, match="instructions"):
         program(Sender.at(HERE, port) for port in range(1, most + 2))
+    all_of_it = [Sender(ip_network("2001:db8::/64")), *[Sender(ip_network("2001:db8::/32"))] * 248]
+    assert len(program(all_of_it, version=6)) == LONGEST * 8
 
 
 # --- whom a leg hears ---
