@@ -350,11 +350,12 @@ def test_why_it_does_not_start_is_said_of_this_start(tmp_path: Path, monkeypatch
     (where.dialogs / "dialog").write_text("columns\na call\n")
     for why, aside in (("ERROR: one", False), ("ERROR: db_text", True), ("ERROR: db_text", True)):
         assert (edge.pid, edge.sentinel, edge.lines) == (-1, -1, 0)
-        words = f"echo ' 1('$$') 1st' >&2; echo ' 0('$$') {why}' >&2"
+        words = f": >made; echo ' 1('$$') 1st' >&2; echo ' 0('$$') {why}' >&2"
         monkeypatch.setattr("sipagent.edge.process.command", lambda _, words=words: ["sh", "-c", words])
         with pytest.raises(EdgeError, match=rf"kamailio does not start: 0\(\d+\) {why}"):
             edge.start()
-        assert (where.dialogs / "dialog.unread").exists() is aside and not has_dialogs(where) is aside
+        assert (where.dialogs / "dialog.unread").exists() is aside and has_dialogs(where) is not aside
+    assert modes(edge.directory) == {0o600}, "whatever it makes"
     assert len(said) == 5 and ["put aside" in str(one) for one in said].count(True) == 1
 
 
