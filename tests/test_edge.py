@@ -7,6 +7,7 @@ import re
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -496,6 +497,38 @@ def test_a_port_that_is_held_is_nobody_elses() -> None:
         held.release()
         other.bind(ours)
     assert is_local("127.0.0.1") and not is_local(OUT_OF_HERE) and not is_local("2001:db8::1")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_once_kamailio_is_up_nobody_else_shares_its_port(host: str) -> None:
+    """It alone hears what comes; what shared the port before is told of."""
+    address = HostPort(host, free_ports(1))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    def sharer() -> socket.socket:
+        one = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+        return one
+
+    for sharers, said in (
+        (0, "gives Kamailio's datagrams to somebody else"),
+        (2, "has bound it, too"),
+        (1, ""),
+    ):
+        with ExitStack() as stack:
+            held = HeldPorts([address])
+            held.take()
+            stack.callback(held.release)
+            there = [sharer() for _ in range(sharers)]
+            with pytest.raises(OSError, match=said) if said else nullcontext():
+                held.shut()
+            if not said:
+                assert there[0].recv(9) == b"\r\n\r\n"
+                with pytest.raises(OSError, match="in use"):
+                    sharer()
 
 
 def test_an_edge_that_is_not_ours_is_told_everything_and_never_ends() -> None:
