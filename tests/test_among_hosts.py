@@ -17,14 +17,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from retention.journal import Journal
+from retention.recording_files import FileKind
 from retention.records import HostState, Status, new_id
-from retention.shipping import LIVES, LOST
-from sipagent.agent.stored import journal_of, store_of
+from retention.shipping import LIVES, LOST, Sent
+from sipagent.agent.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config
 from sipagent.service import cluster
 from sipagent.service.cluster import Completing, Shipping, among_hosts
 from tests.configured import SMALL, read
-from tests.kept import START, receipt, recording
+from tests.kept import SOUND, START, keep, receipt, recording
 from tests.postgres import Server
 from tests.tapping import Overtaken, wait_for
 
@@ -166,6 +167,29 @@ def test_a_stop_between_two_steps_of_the_thread_lost_is_not_lost(tmp_path: Path,
         wait_for(lambda: not thread._thread.is_alive())
     finally:
         thread.stop()
+
+
+def test_what_others_have_decided_is_done_to_the_files_of_this_host(tmp_path: Path, database: str) -> None:
+    """Its caller has refused, somebody has deleted it, or it has been purged; other recordings stay."""
+    config = config_of(tmp_path, database, lease_s=3600.0)
+    thread = Completing(config, pytest.fail)
+    refused, deleted, stays = (recording(minutes) for minutes in range(3))
+    with store_of(config) as shared:
+        archive = archive_of(config, shared)
+        for row in (refused, deleted, stays):
+            keep(archive, row)
+        shared.update_receipt(receipt(refused, decision="refused", decided_by="dtmf"))
+        purged = recording(3)
+        archive.files.spool.path(purged.id, FileKind.FLAC).write_bytes(SOUND)
+        thread.start()
+        try:
+            for _ in range(2):  # again is no error
+                thread.heed(Sent(gone=(refused.id, deleted.id, purged.id), held=(stays.id,)))
+                wait_for(lambda: {id for _, id in archive.names()} == {stays.id})
+            wait_for(lambda: thread._told.empty() and not archive.marks.ids())
+        finally:
+            thread.stop()
+        assert not thread._thread.is_alive()
 
 
 def test_the_host_begins_and_ends_without_the_database(

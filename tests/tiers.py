@@ -56,6 +56,9 @@ FULL = (
     "test_whisper.py",
 )
 QUICK = (
+    "test_among_hosts.py::test_a_host_that_is_lost_is_completed_by_another_and_lives_after_all",
+    "test_among_hosts.py::test_the_end_waits_for_no_database_that_stands_still",
+    "test_among_hosts.py::test_what_others_have_decided_is_done_to_the_files_of_this_host",
     "test_shared_faults.py::test_kills_in_the_midst_of_commits_leave_whole_transactions",
     "test_two_hosts.py::test_what_one_does_the_other_sees",
     "live/test_recording.py::test_what_is_written_down",
@@ -69,6 +72,8 @@ QUICK = (
     "live/test_other_phones.py::test_sipp_refuses_by_real_events",
     "live/test_edge.py::test_a_call_from_the_trunk_reaches_a_worker_and_ends_from_either_side",
     "live/test_edge.py::test_a_stranger_gets_no_answer_whatever_is_asked",
+    "live/test_edge_workers.py::test_the_last_call_before_a_crash_is_given_to_nobody_else",
+    "live/test_edge_process.py::test_workers_and_calls_are_added_without_a_restart",
     "live/test_edge_identity.py::test_what_an_identity_is_worth_and_no_call_is_refused_for_it",
     "live/test_workers.py::test_five_calls_at_once_are_bridged_and_recorded",
     "live/test_web.py::test_from_a_one_time_code_to_what_was_said",  # Chromium
