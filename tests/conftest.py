@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -69,6 +70,7 @@ def in_memory() -> None:
     with suppress(OSError):
         if shutil.disk_usage(MEMORY).free > ROOM:
             os.environ.setdefault("TMPDIR", MEMORY)
+            tempfile.tempdir = None  # asks again
 
 
 def names(config: pytest.Config) -> bool:

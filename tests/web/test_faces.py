@@ -64,9 +64,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "hold.end_hold": ("release", "ID", *BY),
     "hold.held": ("holds",),
     "hold.attempt_note": ("note", "ID", *BY, "--text-file", "SHEET", "--yes"),
-    "delete.delete_calls": ("delete", "ID", "--reason", "x", *BY),
+    "purge.delete_calls": ("delete", "ID", "--reason", "x", *BY),
     "use.using": ("play", "ID", "--purpose", "quality", *BY),
-    "show.show": ("show", "ID"),
+    "list.show": ("show", "ID"),
 }
 PROGRAMS: Mapping[str, tuple[str, dict[str, Any] | None]] = {
     "calls.show": ("/recordings/ID", None),
