@@ -174,13 +174,15 @@ def test_the_answer_in_the_ack(stack: ExitStack) -> None:
                 assert e.CallConfirmed not in map(type, office.facts(leg))
             else:
                 told(office, leg, e.CallConfirmed, case)
+                assert call.final and call.final.body.count(b"\nm=") == 1  # of sound, and no text
                 office.hangs_up(call, leg)
         for case in SOME:
             phone.describe("", "", b"")
             call, leg = begins(office, phone)
             told(office, leg, e.CallConfirmed, case)
             phone.describe("ACK", SDP, case.sdp)
-            assert asks(office, call, "INVITE", "", b"").status == 200
+            offer = asks(office, call, "INVITE", "", b"")
+            assert (offer.status, offer.body.count(b"\nm=")) == (200, 1)
             refused_or_kept(office, case, call, leg)
 
 

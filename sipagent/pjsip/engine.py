@@ -31,7 +31,14 @@ from sipagent.config.types import Network
 from sipagent.pjsip import library
 from sipagent.pjsip.accounts import Endpoint, SipAccount, SipAccounts
 from sipagent.pjsip.legs import Awareness, Doubt, Leaving, Leg
-from sipagent.pjsip.library import REQUEST_TERMINATED, max_forwards_of, order, with_headers, with_status
+from sipagent.pjsip.library import (
+    REQUEST_TERMINATED,
+    max_forwards_of,
+    of_sound,
+    order,
+    with_headers,
+    with_status,
+)
 from sipagent.pjsip.media_sources import Sources
 from sipagent.pjsip.screening import DigestChallenges, Screening
 from sipagent.pjsip.sound import SoundEngine
@@ -217,7 +224,7 @@ class PjsipEngine:
 
     def answer(self, leg: int) -> None:
         ticks = self.sound.tick()
-        if (call := self._legs.get(leg)) and not (ticks and order(call.answer, with_status(200))):
+        if (call := self._legs.get(leg)) and not (ticks and order(call.answer, of_sound(200))):
             call.fails("it can't be answered")
 
     def reject(self, leg: int, status: int, retry_after_s: int | None) -> None:
@@ -263,10 +270,7 @@ class PjsipEngine:
                 self.disconnected(leg, REQUEST_TERMINATED if leg.farewell else NO_WAY, "")
 
     def _ring(self, leg: Leg) -> None:
-        param = with_headers(pj.CallOpParam(True), (*leg.headers, *self.settings.way_out))
-        param.opt.audioCount = 1
-        for others in ("videoCount", "textCount"):  # the latter, of T.140, from 2.16 on; before it is nothing
-            setattr(param.opt, others, 0)
+        param = with_headers(of_sound(), (*leg.headers, *self.settings.way_out))
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         leg.realm = leg.account.realm
         with max_forwards_of(leg.hops):

@@ -318,6 +318,16 @@ def with_status(status: int) -> pj.CallOpParam:
     return param
 
 
+def of_sound(status: int = 0) -> pj.CallOpParam:
+    """An INVITE of ours, or an answer; what it offers is sound alone, also to whose INVITE offers nothing."""
+    param = pj.CallOpParam(True)
+    param.statusCode = status
+    param.opt.audioCount = 1
+    for others in ("videoCount", "textCount"):  # the latter, of T.140, from 2.16 on; before it is nothing
+        setattr(param.opt, others, 0)
+    return param
+
+
 def with_headers(param: pj.CallOpParam, headers: Headers) -> pj.CallOpParam:
     for name, value in headers:
         param.txOption.headers.append(header(name, value))
