@@ -473,3 +473,12 @@ def test_without_the_database_a_mark_waits(tmp_path: Path, alerts: list[str]) ->
     start(config, alerts)
     thread._erase()
     assert marks.ids() == [row.id] and thread.failures == {}
+
+
+def test_a_step_that_fails_is_told_and_counted_once(tmp_path: Path, alerts: list[str]) -> None:
+    def fails() -> None:
+        raise OSError("no room")
+
+    thread = purging_of(config_of(tmp_path, NOBODY), alerts)
+    thread._do("root", fails)
+    assert thread.failures == {"root": 1} and alerts == ["root: no room"]

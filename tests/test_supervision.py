@@ -107,6 +107,16 @@ def test_a_secret_that_cannot_be_kept_is_one_line(where: Path) -> None:
 # --- whether it is needed, and what each is given ---
 
 
+@pytest.mark.parametrize("in_call", ["key", "key+voice"])
+def test_a_detector_that_loads_what_is_to_be_heard_has_an_address(
+    where: Path, in_call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipagent.service.supervision.asked", lambda *_: ("", ""))
+    text = with_keys("refusal", f'engine = "embedding"\nin_call = "{in_call}"', FIVE)
+    found = specs(text, where).detector
+    assert found is not None and (found.engine, found.in_call) == ("embedding", in_call == "key+voice")
+
+
 def test_more_calls_than_one_process_carries_with_a_leg_to_spare(
     where: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
