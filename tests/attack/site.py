@@ -48,7 +48,7 @@ class Site:
         self.figures_port = free_ports(1)
         tables: dict[str, dict[str, Any]] = {
             "operators": {"extensions": [self.desk.uri]},
-            "capacity": {"calls": CALLS[shape]},
+            "capacity": {"calls": CALLS[shape], "calls_per_process": 1},  # else a large engine needs no edge
             "metrics": {"listen": f"127.0.0.1:{self.figures_port}"},
             "trunk": {
                 "uri": f"sip:agent@{OURS}:{port}", "listen": f"{OURS}:{port}",

@@ -148,7 +148,8 @@ def test_no_message_ends_a_process_or_a_call_of_others(shape: Shape, tmp_path: P
     """Who spoke before goes on to speak, and refuses; and so does who comes afterwards."""
     print(f"seed {SEED}: {LIVE[shape]} messages, {shape}")
     with ExitStack() as stack:
-        there = Site(tmp_path / "agent", stack, shape, capacity={"calls": CAPACITY[shape]})
+        capacity = {"calls": CAPACITY[shape], "calls_per_process": min(2, CAPACITY[shape])}
+        there = Site(tmp_path / "agent", stack, shape, capacity=capacity)
         adversary = Adversary(there)
         there.agent.rewrite(operators={"extensions": [there.desk.uri, adversary.phone.own_uri]})
         there.start()
