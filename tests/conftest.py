@@ -180,7 +180,7 @@ def postgres() -> Iterator[Server]:
     """The PostgreSQL of this test run (of each worker its own), which is never stopped or killed."""
     from tests.postgres import primary
 
-    with primary() as server:
+    with primary(settings={"wal_keep_size": "0", "max_wal_size": "64MB"}) as server:  # it may lie in memory
         yield server
 
 
