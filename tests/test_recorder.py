@@ -438,7 +438,9 @@ def test_refused_while_it_begins_nothing_of_it_stays(
     waiting.reached()
     recorder.erase(tap, receipt(row, ended_at=None, **REFUSED), NOW)
     settle_erasing(recorder)
-    assert set(files(archive)) <= {"refused"}  # which goes with its row, where that is not what waits
+    if at != "its row":
+        assert recorder._rows.put("", lambda: None).done.wait(PATIENCE_S)
+    assert files(archive) == ["refused"]  # as long as something of it may still begin
     waiting.go_on()
     settle(recorder)
     assert is_erased(archive, row) and (failed, alerts) == ([], [])

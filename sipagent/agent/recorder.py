@@ -280,10 +280,13 @@ class Recorder:
         """Nothing of what was captured stays, whatever the reason, and whatever the database is at."""
         mark = Mark.of(receipt, at)
 
+        def tell() -> None:  # its mark goes: nothing of it may begin any more
+            self._running.discard(tap)
+            self._rows.put(mark.id, partial(erase_rows, self.archive, mark.id, at, mark))
+
         def then() -> None:
             self._secure_unmarked(mark)
-            self._quick.put(lambda: self._running.discard(tap))
-            self._rows.put(mark.id, partial(erase_rows, self.archive, mark.id, at, mark))
+            self._quick.put(tell)
 
         self._erasing.put(mark, then, now=True, tap=tap)
         self._rows.keep_receipt(receipt)
