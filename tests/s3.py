@@ -128,6 +128,7 @@ class Weed(_Objects):
         }  # fmt: skip
         command: list[str | Path] = [
             _program(),
+            f"-logdir={self.folder}",
             "server",
             *(f"-{name}={value}" for name, value in options.items()),
         ]
