@@ -13,9 +13,13 @@ def settle(recorder: Recorder) -> None:
     erasing = recorder._erasing
     for worker in (erasing._mark, erasing._eraser, recorder._quick, recorder._slow):
         empty(worker)
-    rows = recorder._rows
-    assert rows.put("", lambda: None).done.wait(PATIENCE_S)
-    wait_for(lambda: not rows.rejected.due(datetime.now(UTC)))
+    settle_rows(recorder)
+    wait_for(lambda: not recorder._rows.rejected.due(datetime.now(UTC)))
+
+
+def settle_rows(recorder: Recorder) -> None:
+    """Whatever was to be written so far is."""
+    assert recorder._rows.put("", lambda: None).done.wait(PATIENCE_S)
 
 
 def empty(worker: Worker) -> None:

@@ -38,7 +38,7 @@ from tests import kept
 from tests.kept import ANN, BEN, OPERATOR, Paths, receipt, recording
 from tests.locking import locked
 from tests.raising import no_room, raising
-from tests.settling import empty, settle
+from tests.settling import empty, settle, settle_rows
 from tests.tapping import PATIENCE_S, RATE, expected, feed, wait_for
 from tests.test_structure import ROOT
 
@@ -439,7 +439,7 @@ def test_refused_while_it_begins_nothing_of_it_stays(
     recorder.erase(tap, receipt(row, ended_at=None, **REFUSED), NOW)
     settle_erasing(recorder)
     if at != "its row":
-        assert recorder._rows.put("", lambda: None).done.wait(PATIENCE_S)
+        settle_rows(recorder)
     assert files(archive) == ["refused"]  # as long as something of it may still begin
     waiting.go_on()
     settle(recorder)
@@ -480,7 +480,7 @@ def test_refused_while_the_file_is_made_no_file_comes_after_it(
     recorder.erase_kept(receipt(row, **REFUSED), NOW)
     settle_erasing(recorder)
     assert files(archive) == ["refused"]
-    empty(recorder._quick)
+    settle_rows(recorder)
     assert archive.store.receipt(row.id).decision == "refused"
     making.go_on()
     settle(recorder)
