@@ -12,6 +12,7 @@ import os
 import random
 import re
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -90,8 +91,9 @@ class Office:
                     self._gone(leg)
 
     def _taken(self, leg: int, report: Incoming) -> None:
-        if self.caller.dialog and f"Call-ID: {self.caller.dialog.call_id}" in report.message:
-            self.caller_leg = leg
+        dialog = self.caller.dialog
+        if not self.caller_leg and dialog and f"Call-ID: {dialog.call_id}" in report.message:
+            self.caller_leg = leg  # a second one of that Call-ID, by an INVITE without a tag, is ended below
             self.engine.answer(leg)
         elif self.turn.random() < 0.6:
             self.engine.answer(leg)
@@ -252,7 +254,8 @@ def run(seed: int, srtp: str, *cases: object) -> tuple[str, int, str]:
                 last, since = now, time.monotonic()
             elif time.monotonic() - since > STILL_S:
                 what = "hang"
-                process.kill()
+                process.send_signal(signal.SIGABRT)  # faulthandler says where
+                break
         now = struct.unpack("q", Path(progress.name).read_bytes()[:8])[0]
         said.seek(0)
         code = process.wait()
