@@ -206,8 +206,8 @@ def test_each_way_to_hold_is_told_and_kills_nobody(stack: ExitStack) -> None:
 @scene
 def test_a_holder_who_offers_music_and_sends_none_is_told_again(office: Loopback) -> None:
     call, leg = office.answered()
+    call.rtp.play(None)  # before: what comes after its word is counted
     office.meanwhile(lambda: call.hold("sendonly"))
-    call.rtp.play(None)
     office.told(leg, e.LegHeld(leg, sends=False))
     assert [fact.sends for fact in office.facts(leg) if isinstance(fact, e.LegHeld)] == [True, False]
     held = call._sdp("sendonly")
