@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import shutil
@@ -64,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def in_memory() -> None:
-    """Folders of tests lie in memory where there is room: a disk that has it all takes a tenth of the time.
+    """Folders of tests lie in memory where there is room: waiting for a disk is a tenth of a run.
 
     Where TMPDIR is set it stays. A kill leaves what was written either way; nothing here cuts the power.
     """
@@ -221,13 +220,6 @@ def pytest_collection_finish() -> None:
     """What has been loaded is not looked through again: also not by each child that a test forks."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def memory_given_back() -> Iterator[None]:
-    """What a module's tests have let go the system has again: a tenth of a run's memory."""
-    yield
-    ctypes.CDLL(None).malloc_trim(0)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -143,7 +143,7 @@ class Pico:
 
 def at_rate(sound: Any, rate: int, pitch: float) -> Samples:
     """At RATE, with pitch and formants moved together by the factor `pitch`: a smaller or a larger head."""
-    from scipy.signal import resample_poly  # takes a second, and 60 MB, which no command but this wants
+    from scipy.signal import resample_poly  # takes a second, and 60 MB: only sounds that are made want it
 
     steps = round(100 * pitch)
     common = np.gcd(RATE * 100, rate * steps)
