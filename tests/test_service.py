@@ -174,7 +174,8 @@ def test_calls_in_progress_are_waited_for_as_long_as_was_said(office: Office, en
 
     steps = (rings(), send(signal.SIGTERM), has_waited, has_waited, send(signal.SIGINT))
     lines = office.run(*steps, drain_s=3600.0)
-    assert [line["calls"] for line in events(lines, "draining")] == [1]
+    (told,) = events(lines, "draining")
+    assert told["calls"] == 1 and 3000 < told["at_most_s"] <= 3600 and "second signal" in told["detail"]
     assert ("hang_up", 1) in engine.made[0].orders
     (receipt,) = office.receipts()
     assert (receipt.outcome, receipt.events[-1].what) == ("failed", "the service is stopping")

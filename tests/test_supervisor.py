@@ -543,7 +543,7 @@ def test_an_edge_that_hangs_is_started_anew() -> None:
 # --- the end ---
 
 
-def test_it_drains_and_the_detector_goes_after_the_last_worker() -> None:
+def test_it_drains_and_the_detector_goes_after_the_last_worker(logs: list[Any]) -> None:
     """Whoever still talks may still refuse. A second signal waits for nobody."""
     house = House(workers=2, registers=True, hears=True).ready()
     house.ending()
@@ -554,6 +554,8 @@ def test_it_drains_and_the_detector_goes_after_the_last_worker() -> None:
     house.ends(0, 0)
     house.now += 5
     house.ending(0.0)
+    (told,) = (line for line in logs if line["event"] == "draining")
+    assert (told["calls"], told["at_most_s"]) == (2, 60) and "second signal" in told["detail"]
     assert house.told(1) == [Drain(DRAIN_S), Drain(0.0)] and house.told(DETECTOR) == []
     house.ends(1, 0)
     assert house.told(DETECTOR) == [Drain(0.0)] and not house.supervisor.over

@@ -25,11 +25,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
 
+import structlog
+
 from retention.files import alone
 from retention.records import Special
 from retention.rows.rows import StoreError
 from sipagent.config.errors import counted
 from sipagent.config.load import Config, HostPort
+
+log = structlog.get_logger(__name__)
 
 
 @contextmanager
@@ -97,6 +101,12 @@ class Orders:
         """Stop taking calls, and wait this long for those in progress; never longer than an earlier order."""
         at = time.monotonic() + patience_s
         self.ending_at = at if self.ending_at is None else min(at, self.ending_at)
+
+
+def tell_draining(calls: int, patience_s: float) -> None:
+    """Log how many calls are waited for, and for how long at most."""
+    detail = "a second signal ends these calls at once"
+    log.info("draining", calls=calls, at_most_s=round(patience_s), detail=detail)
 
 
 def heed(orders: Orders) -> None:

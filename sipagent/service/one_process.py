@@ -30,7 +30,7 @@ from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
 from sipagent.service.children import limits_for
 from sipagent.service.cluster import HostBoard, among_hosts
-from sipagent.service.control import BEFORE_CALLS, Orders, Systemd, alone_on, heed, status_of
+from sipagent.service.control import BEFORE_CALLS, Orders, Systemd, alone_on, heed, status_of, tell_draining
 from sipagent.service.metrics import Metrics, Watch, figures_told
 from sipagent.service.purging import Purging
 from sipagent.service.rules import (
@@ -171,8 +171,9 @@ class _Run:
         if not agent.draining:
             agent.draining = True
             self.engine.drain()
-            log.info("draining", calls=agent.calls)
-            self.systemd.stopping(max(0.0, orders.ending_at - now))
+            patience_s = max(0.0, orders.ending_at - now)
+            tell_draining(agent.calls, patience_s)
+            self.systemd.stopping(patience_s)
         return not agent.calls or now >= orders.ending_at
 
     def _status(self) -> str:

@@ -47,7 +47,7 @@ from sipagent.service.children import (
     ToSupervisor,
     could_not_run,
 )
-from sipagent.service.control import Orders, Systemd, Wake, status_of
+from sipagent.service.control import Orders, Systemd, Wake, status_of, tell_draining
 from sipagent.service.edge import EdgeCare, increase
 
 if TYPE_CHECKING:
@@ -339,8 +339,9 @@ class Supervisor:
             first = not self.draining
             self._drain(ending_at, now)
             if first:
-                log.info("draining")
-                self._systemd.stopping(max(0.0, ending_at - now) + GRACE_S)
+                patience_s = max(0.0, ending_at - now)
+                tell_draining(self.shared.calls, patience_s)
+                self._systemd.stopping(patience_s + GRACE_S)
         if self._kills_at is not None and now >= self._kills_at:
             self._kills_at = now + LONGEST_S  # wait for a killed child: the kernel may need a while
             for slot in self.slots:
