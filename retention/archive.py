@@ -196,7 +196,7 @@ class Archive:
         with self.files.replacing(id, FileKind.METADATA, text, naming) as replace_it:
 
             def keep() -> None:
-                self.marks.refuse(id)
+                self.marks.raise_if_forbidden(id)
                 if self._version(id) != before:
                     raise ChangedMeanwhile(id)
                 self.store.update_recording(recording)

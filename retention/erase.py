@@ -50,7 +50,7 @@ from errno import EAGAIN
 from functools import cache
 
 from retention.archive import Archive, require, why_held
-from retention.marks import Mark, says_erased
+from retention.marks import REFUSED, Mark, says_erased
 from retention.recording_files import FileKind
 from retention.records import Access, Receipt, Record, Recording, RuleError, Status, host_of
 from retention.reserve import lasting
@@ -96,7 +96,6 @@ def replaced(rows: Iterable[ObjectRow], sha256: str | None) -> list[ObjectRow]:
     return older + [row for row in by_age if row.kind == FileKind.PART and row.state is not State.REMOVING]
 
 
-REFUSED = "refused"
 _STEPS = 2  # that write
 _FORBIDS = "receipts.id = recordings.id AND receipts.decision IN ('refused', 'not_allowed')"
 _FORBIDDEN = Listing(
@@ -262,7 +261,7 @@ def _must_go(archive: Archive, id: str, damaged: Damaged) -> bool:
     except StoreError as problem:
         damaged(id, str(problem))
         return False
-    # without one the next start decides, as for what was never decided: see `recovery`
+    # without one the next start decides, as for what was never decided: see `recover` of the agent's recorder
     return receipt is not None and receipt.decision != "undecided" and not allows(receipt)
 
 

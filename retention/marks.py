@@ -25,7 +25,7 @@ SUFFIX = ".refused"
 ERASED = "recording erased"  # the event that an erasure in the call leaves in a receipt
 
 _VERSION = "sipagent-refused-1"
-_REFUSED, _NOT_ALLOWED = "refused", "not_allowed"
+REFUSED, _NOT_ALLOWED = "refused", "not_allowed"
 _TEXTS = ("decided_by", "phase", "dtmf_method", "keyword")
 _TOLD = ("confidence", *_TEXTS)
 _WHO = {"dtmf": "caller", "voice": "caller", "sip": "caller", "operator": "operator"}
@@ -46,7 +46,7 @@ class Mark:
 
     id: str
     at: datetime
-    decision: str = _REFUSED
+    decision: str = REFUSED
     decided_by: str | None = None
     phase: str | None = None
     dtmf_method: str | None = None
@@ -57,7 +57,7 @@ class Mark:
     def of(cls, receipt: Receipt, at: datetime) -> "Mark":
         """The mark of what the receipt says, or will say; `at` is the time, if the receipt has none."""
         told = {name: getattr(receipt, name) for name in _TOLD}
-        decision = _REFUSED if receipt.decision == _REFUSED else _NOT_ALLOWED
+        decision = REFUSED if receipt.decision == REFUSED else _NOT_ALLOWED
         return cls(id=receipt.id, at=receipt.decided_at or at, decision=decision, **told)
 
     def onto(self, receipt: Receipt) -> Receipt:
@@ -67,7 +67,7 @@ class Mark:
         """
         told, forgotten = receipt, receipt.call_id is None and not receipt.events
         lines: list[Event] = []
-        if receipt.decision not in (_REFUSED, self.decision):
+        if receipt.decision not in (REFUSED, self.decision):
             decided = {name: getattr(self, name) for name in ("decision", *_TOLD)}
             decided |= {"decided_at": self.at} | ({"keyword": None} if forgotten else {})
             told = replace(told, **decided)
@@ -173,7 +173,7 @@ class Marks:
     def naming(self, id: str) -> Iterator[None]:
         """While a name of it is made: nothing of it is erased. Raises MustGo."""
         with self._names:
-            self.refuse(id)
+            self.raise_if_forbidden(id)
             yield
 
     @contextmanager
@@ -182,7 +182,7 @@ class Marks:
         with self._names:
             yield
 
-    def refuse(self, id: str) -> None:
+    def raise_if_forbidden(self, id: str) -> None:
         """Raises MustGo for what must be erased."""
         if self.forbidden(id):
             raise MustGo("{0}: the recording is being erased", id)
@@ -210,7 +210,7 @@ def _mark(id: str, told: Json) -> Mark:
     return Mark(
         id=id,
         at=from_text(told["at"]),
-        decision=_NOT_ALLOWED if told["decision"] == _NOT_ALLOWED else _REFUSED,
+        decision=_NOT_ALLOWED if told["decision"] == _NOT_ALLOWED else REFUSED,
         confidence=float(confidence) if isinstance(confidence, (int, float)) else None,
         **texts,
     )

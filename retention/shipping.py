@@ -42,9 +42,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from retention.erase import REFUSED, allows
+from retention.erase import allows
 from retention.journal import BATCH, Journal, Shipment
-from retention.marks import ERASED, says_erased
+from retention.marks import ERASED, REFUSED, says_erased
 from retention.records import (
     Event,
     Host,

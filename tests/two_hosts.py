@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from retention.erase import REFUSED, allows
+from retention.erase import allows
 from retention.journal import Journal
+from retention.marks import REFUSED
 from retention.records import HostState, Receipt, Recording, Status, due_date
 from retention.rows.chain import TABLES, ChainEntry, differences
 from retention.rows.pages import Listing

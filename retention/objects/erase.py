@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from retention.marks import REFUSED
 from retention.objects.bucket import (
     AT_ONCE,
     PARALLEL,
@@ -177,7 +178,6 @@ def _remove(bucket: Bucket, name: str, version: str | None, *, held: bool) -> No
     bucket.remove(name, version)
 
 
-_REFUSED = "refused"
 _MOST_S = 60.0  # after which one that could not be removed is tried again
 
 
@@ -194,7 +194,7 @@ class ObjectEraser:
         """What could not be removed now, by id. Raises StoreError, OSError."""
         now = time.monotonic()
         marks = map(self._host.marks.read, self._host.marks.ids())
-        marked = [mark.id for mark in marks if mark is not None and mark.decision == _REFUSED]
+        marked = [mark.id for mark in marks if mark is not None and mark.decision == REFUSED]
         self._marked &= {*marked}
         fresh = [id for id in marked if id not in self._marked and self._may(id, now)]
         wrong = self._marked_ones(fresh, now)

@@ -54,8 +54,8 @@ from media.recording.chunks import Finished
 from media.recording.tap import STALLED, Tap, TapError, TapWriter
 from retention import shortfall
 from retention.archive import Archive
-from retention.erase import REFUSED, allows, erase, erase_files, erase_now, erase_rows, fail, to_erase
-from retention.marks import ArchiveError, Mark
+from retention.erase import allows, erase, erase_files, erase_now, erase_rows, fail, to_erase
+from retention.marks import REFUSED, ArchiveError, Mark
 from retention.recording_files import FileKind, finished, format_of, in_row, sha256
 from retention.records import Event, MissingSound, Pause, Receipt, Recording, Status
 from retention.reserve import Reserve, ReserveError, left_behind, of_the_living, take_in
@@ -328,7 +328,7 @@ class Recorder:
 
         def make(again_s: float = AGAIN_S) -> None:
             try:
-                self.archive.marks.refuse(recording.id)
+                self.archive.marks.raise_if_forbidden(recording.id)
                 sound = made(self.archive, recording.id, self._format)
             except FAULTS:
                 if not self.archive.marks.forbidden(recording.id):  # else it was refused meanwhile
@@ -385,7 +385,7 @@ def made(archive: Archive, id: str, format: Format) -> dict[str, Any] | None:
     try:
         sound = _finished(archive, id, format)
     except NothingRecorded:
-        archive.marks.refuse(id)
+        archive.marks.raise_if_forbidden(id)
         return None
     kind = finished(archive.files, id)
     return {
