@@ -11,7 +11,7 @@ The queue is bounded: a call for which neither memory nor the reserve has room
 leaves no receipt, is counted, and the count is written (`LOST` of retention/rows/counts.py). Recordings
 are never among those: without a durable row, in the database or in the reserve, none begins.
 
-`Jobs` is a thread that does jobs in order: each failure is reported, and the next job is done.
+`Worker` is a thread that does jobs in order: each failure is reported, and the next job is done.
 """
 
 import itertools

@@ -20,17 +20,15 @@ This module answers the hang-up or the silence of a side; for the rest there is 
 
     notice         from the INVITE to the decision: greeting, language, message, notice, window; callers'
                    keys and words, and the effects of a decision, whenever it falls
-    refer          a call that leaves by REFER
     hunting        rings operators until one answers
-    bridge         the conversation: tap, codes, holds
-    transferring   an operator's phone sends the caller to another one
-    end            the end: the last sound to be heard, the recording, the receipt
+    bridge         the conversation: tap, codes, holds; and the end of any call: the last sound to be heard,
+                   the recording, the receipt
+    transferring   an operator's phone sends the caller to another one; a call leaves by REFER
 
-Small machines with a state of their own run beside it: `consent.Consent`, whether the call may be
-recorded, `conversation.Conversation`, the bridge with its tap and holds, `hunt.Hunt` and
-`transfer.Transfer`. A notice allows nothing, whatever follows, unless it was heard: to its end where the
-caller does nothing, up to the end of its essential part where the caller accepts. Operators are rung only
-once the decision has been taken.
+Small machines with a state of their own run beside it (`machines`): `Consent`, whether the call may be
+recorded, `Conversation`, the bridge with its tap and holds, `Hunt` and `Transfer`. A notice allows nothing,
+whatever follows, unless it was heard: to its end where the caller does nothing, up to the end of its
+essential part where the caller accepts. Operators are rung only once the decision has been taken.
 
 Facts that make no sense in a phase are ignored: a late answer, a key pressed after the end.
 """

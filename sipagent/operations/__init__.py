@@ -21,7 +21,7 @@ refused or fails.
 
 What a rule refuses is a RuleError, what cannot be read a FieldError, a file that cannot be written or erased
 is Unfinished. Each face turns them into its own form in one place: `cli.program` and `cli.options`,
-`web.guard` (`failure`, `unfit`, and `form_entry` for the forms of pages).
+`web.guard` (`refusal`, `unfit`, `failure`; `Entry.again` is the page of the form, once more).
 """
 
 from collections.abc import Callable, Iterator
