@@ -35,7 +35,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from retention import outbox
+from retention import outbox, records
 from retention.archive import Archive
 from retention.erase import to_erase
 from retention.files import Moved, Places, make_folder, sync_folder, unlink, write_whole
@@ -45,14 +45,6 @@ from retention.postgres.schema import MOVING, MOVING_IN
 from retention.postgres.store import SealedStore
 from retention.purge import due
 from retention.recording_files import Area, FileKind, RecordingFiles, copy, finished, sha256
-from retention.records import (
-    Access,
-    ApprovalState,
-    Json,
-    Recording,
-    Status,
-    parse_json,
-)
 from retention.reserve import ReserveError, read_reserve
 from retention.rows import counts
 from retention.rows.chain import ENTRY, SEGMENT, TABLES, ChainHead, canonical
@@ -70,13 +62,13 @@ def unsettled(archive: Archive) -> Iterator[str]:
     """What an agent or a purge must end first, one line each. Raises StoreError, OSError."""
     if calls := len(archive.store.open_receipts(lambda id, problem: None)):
         yield Reason("calls have not ended in it ({0}): start the agent once, and stop it", calls)
-    elif calls := counts.recordings(archive.store, Status.OPEN):
+    elif calls := counts.recordings(archive.store, records.Status.OPEN):
         yield Reason("recordings are not finished ({0}): start the agent once, and stop it", calls)
     if waiting := [*_waiting(archive)]:
         yield Reason("{0}: calls wait in it for the database: start the agent once, and stop it", waiting[0])
     if left := to_erase(archive):
         yield Reason("{0}: must be erased, and is not: see `sipagent purge`", left[0])
-    if half := counts.recordings(archive.store, Status.PURGING):
+    if half := counts.recordings(archive.store, records.Status.PURGING):
         yield Reason("recordings are half purged ({0}): see `sipagent purge`", half)
 
 
@@ -105,7 +97,7 @@ def is_equal(source: RecordingFiles, target: RecordingFiles, id: str, kind: File
 
 def _is_closed(source: Archive, id: str) -> bool:
     try:
-        return source.store.recording(id).status is Status.CLOSED
+        return source.store.recording(id).status is records.Status.CLOSED
     except StoreError:
         return True  # unknown, or damaged: not ours to judge
 
@@ -129,7 +121,7 @@ class Origin:
     @classmethod
     def read(cls, text: str) -> "Origin":
         """The inverse. Raises RecordError, KeyError."""
-        told = parse_json(text)
+        told = records.parse_json(text)
         return cls(str(told["name"]), ChainHead(int(told["seq"]), str(told["hash"])))
 
 
@@ -181,7 +173,7 @@ class Arrivals(Rows):
             self._add(table, new)
         return len(new)
 
-    def finish(self, trace: Access) -> None:
+    def finish(self, trace: records.Access) -> None:
         """All is there: from now on it is a database like any other, and its trace says where it is from."""
         with self._filling():
             self.add_access(trace)
@@ -209,7 +201,7 @@ class Arrivals(Rows):
             return
         for row in rows:
             if table == "approvals":  # nothing is decided before it was asked for
-                tables.insert_many(table, [row | {"state": ApprovalState.PENDING.value}])
+                tables.insert_many(table, [row | {"state": records.ApprovalState.PENDING.value}])
                 tables.update_many(table, [row])
             else:
                 tables.insert_many(table, [row])
@@ -284,7 +276,7 @@ class ArrivingShared(Arrivals, SealedStore):
             self._ledger.tables.execute(text)
 
 
-def of_columns(table: str, row: Row) -> Json:
+def of_columns(table: str, row: Row) -> records.Json:
     """What counts of a row: the columns that every database has."""
     return {name: row.get(name) for name in COLUMNS[table]}
 
@@ -384,7 +376,7 @@ class Done:
 def move(
     source: Archive,
     target: MoveTarget,
-    trace: Access,
+    trace: records.Access,
     period: str | None,
     progress: Progress = lambda what, done, total: None,
 ) -> Done:
@@ -407,7 +399,7 @@ def move(
 
 def _until(source: Archive, period: str | None) -> datetime | None:
     """When the first recording expires that nothing holds."""
-    rows = source.store.each_recording(Selection(status=Status.CLOSED), lambda id, problem: None)
+    rows = source.store.each_recording(Selection(status=records.Status.CLOSED), lambda id, problem: None)
     return min((due(row, period) for row in rows if source.hold_of(row) is None), default=None)
 
 
@@ -415,7 +407,7 @@ def _until(source: Archive, period: str | None) -> datetime | None:
 class _Moving:
     source: Archive
     target: MoveTarget
-    trace: Access
+    trace: records.Access
     progress: Progress
     done: Done
 
@@ -472,7 +464,7 @@ class _Moving:
             wrong += [self.source.files.name(id, kind) for id, kind in self._unequal(to)]
             held = (row for row in self._held() if differs(self.target.rows, row))
             wrong += [Reason("the hold of {0}", row.id) for row in held]
-            self.done.files = counts.recordings(self.source.store, Status.CLOSED)
+            self.done.files = counts.recordings(self.source.store, records.Status.CLOSED)
         if wrong:
             more = Reason(", and {0} more", len(wrong) - _SHOWN) if len(wrong) > _SHOWN else ""
             raise MoveError(
@@ -489,10 +481,10 @@ class _Moving:
 
     # steps
 
-    def _held(self) -> Iterator[Recording]:
+    def _held(self) -> Iterator[records.Recording]:
         """What a hold keeps: also the store of objects, where that can."""
         held = self.source.store.each_recording(Selection(held=True), lambda id, problem: None)
-        return (row for row in held if row.status is Status.CLOSED)
+        return (row for row in held if row.status is records.Status.CLOSED)
 
     def _note(self, *, done: bool) -> None:
         note = Moved(to=self.target.name, at=self.trace.at, until=self.done.until, done=done)
@@ -502,7 +494,7 @@ class _Moving:
         return str(self.source.store.path)
 
     def _each_file(self, what: str) -> Iterator[tuple[str, FileKind]]:
-        total = counts.recordings(self.source.store, Status.CLOSED)
+        total = counts.recordings(self.source.store, records.Status.CLOSED)
         for done, id in enumerate(closed_ids(self.source), 1):
             kinds = (FileKind.KEY, finished(self.source.files, id), FileKind.METADATA)
             yield from ((id, kind) for kind in kinds if kind and self.source.files.exists(id, kind))

@@ -11,23 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from retention import outbox
+from retention import outbox, records
 from retention.archive import Archive, whys_held
 from retention.erase import erase, erase_expired, leftovers, to_erase
 from retention.holds import agree
 from retention.marks import ArchiveError
 from retention.recording_files import FileKind
-from retention.records import (
-    Access,
-    Receipt,
-    Record,
-    Recording,
-    Status,
-    begun_at,
-    due_date,
-    parse_period,
-    to_text,
-)
 from retention.rows.chain import is_personal
 from retention.rows.pages import BATCH, COUNT, PAGE, Listing, batches, breathing
 from retention.rows.rows import Damaged, DamagedRow, NoRoom, Rows, StoreError, UnknownId
@@ -52,7 +41,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Removal(Record):
+class Removal(records.Record):
     """One recording that was, or would be, removed; `copies` were exported, and still exist."""
 
     id: str
@@ -71,7 +60,7 @@ class CallCopy(KnownCopy):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stay(Record):
+class Stay(records.Record):
     """One recording that has expired and stays, and why."""
 
     id: str
@@ -95,25 +84,25 @@ class PurgeReport:
     orphans: tuple[Orphan, ...] = ()  # left alone, for a person to look at
 
 
-def due(recording: Recording, period: str | None) -> datetime:
+def due(recording: records.Recording, period: str | None) -> datetime:
     """When it must be removed. A period shortened since then counts; a lengthened one does not."""
     if period is None:
         return recording.expires_at
-    return min(recording.expires_at, due_date(recording.started_at, period))
+    return min(recording.expires_at, records.due_date(recording.started_at, period))
 
 
 def plan(
     store: Rows, now: datetime, period: str | None = None, damaged: Damaged | None = None
-) -> Iterator[Recording]:
+) -> Iterator[records.Recording]:
     """Recordings that have expired, also held ones, and those half purged.
 
     `period` is the configured one. Includes rows without a file (erased, failed): they lose what leads to a
     person. `damaged(id, problem)` is told of rows that cannot be read; without it such a row ends the
     listing.
     """
-    started = now if period is None else now - parse_period(period) + _SLACK
+    started = now if period is None else now - records.parse_period(period) + _SLACK
     candidates = store.perhaps_due(now + _TICK, started, damaged)
-    return (row for row in candidates if row.status is Status.PURGING or due(row, period) <= now)
+    return (row for row in candidates if row.status is records.Status.PURGING or due(row, period) <= now)
 
 
 def overdue(store: Rows, now: datetime, period: str | None = None) -> int:
@@ -133,14 +122,14 @@ def ahead_of(store: Rows, now: datetime) -> int:
         columns=COUNT,
         order=("started_at", "id"),
         indexed="purged_at IS NULL",
-        start=to_text(now + OVERDUE),
+        start=records.to_text(now + OVERDUE),
     )
     return sum(page["n"] for page in store.each(late))
 
 
 def preview(archive: Archive, now: datetime, terms: Terms) -> PurgeReport:
     """What `purge` would do now; changes nothing."""
-    store, analysed = archive.store, now - parse_period(terms.analysis_period)
+    store, analysed = archive.store, now - records.parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
     erased = to_erase(archive, _into(failed))
     removed, held = _planned(archive, now, terms, failed)
@@ -169,7 +158,7 @@ def purge(
     now: datetime,
     terms: Terms,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    by: Access | None = None,
+    by: records.Access | None = None,
     *,
     over: Callable[[], bool] = lambda: False,
     at: datetime | None = None,
@@ -182,7 +171,7 @@ def purge(
     true, which ends the purge after the present few. The caller must know whether the clock may be believed:
     `retention.clock`. Raises StoreError.
     """
-    store, analysed = archive.store, now - parse_period(terms.analysis_period)
+    store, analysed = archive.store, now - records.parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
     store.objects.remove_puts(row.put for row in leftovers(archive))
     erased = erase_pending(archive, at or now, failed)
@@ -205,7 +194,7 @@ def purge(
     except OSError as error:
         failed.append(("holds", reason_of(error)))
     notes = store.forget_notes(now, analysed)
-    outbox.sweep(store, at or now, now - parse_period(terms.receipts_period), told=terms.events)
+    outbox.sweep(store, at or now, now - records.parse_period(terms.receipts_period), told=terms.events)
     _forget_keys(store, over, failed)
     return PurgeReport(
         removed=tuple(removed),
@@ -276,13 +265,13 @@ def _with_copies(store: Rows, removed: Sequence[Removal]) -> list[Removal]:
     ]
 
 
-def _removal(row: Recording, period: str) -> Removal:
+def _removal(row: records.Recording, period: str) -> Removal:
     expiry = due(row, period)
-    if row.status is Status.PURGING:
+    if row.status is records.Status.PURGING:
         why = Reason("a purge that was interrupted, finished")
     elif expiry < row.expires_at:
         why = Reason("the period was shortened to {0}", period)
-    elif row.status in (Status.ERASED, Status.FAILED):
+    elif row.status in (records.Status.ERASED, records.Status.FAILED):
         why = Reason("expired ({0}: the row only)", row.status.value)
     else:
         why = Reason("expired")
@@ -296,15 +285,15 @@ def _into(failed: list[tuple[str, str]]) -> Damaged:
 
 def _old_receipts(
     store: Rows, now: datetime, terms: Terms, failed: list[tuple[str, str]]
-) -> Iterator[Receipt]:
+) -> Iterator[records.Receipt]:
     """Receipts that are old by the period of the call's time or the present one: the shorter counts."""
-    started = now - parse_period(terms.receipts_period) + _SLACK
+    started = now - records.parse_period(terms.receipts_period) + _SLACK
     candidates = store.personal_receipts(now + _TICK, started, _into(failed))
     return (row for row in candidates if _forgotten_at(row, terms.receipts_period) <= now)
 
 
-def _forgotten_at(receipt: Receipt, period: str) -> datetime:
-    due_at = due_date(receipt.started_at, period)
+def _forgotten_at(receipt: records.Receipt, period: str) -> datetime:
+    due_at = records.due_date(receipt.started_at, period)
     return due_at if receipt.expires_at is None else min(receipt.expires_at, due_at)
 
 
@@ -324,7 +313,7 @@ def _forget_callers(
     return count, copies
 
 
-def _copies_of_calls(store: Rows, receipts: Sequence[Receipt]) -> Iterator[CallCopy]:
+def _copies_of_calls(store: Rows, receipts: Sequence[records.Receipt]) -> Iterator[CallCopy]:
     """Of those without a recording; a recording that is removed tells of its own."""
     found = copies_of(store, [one.id for one in receipts if one.recording_id is None])
     for id, copies in found.items():
@@ -368,8 +357,8 @@ def _has_no_right(archive: Archive, orphan: Orphan, now: datetime, terms: Terms)
     """
     if orphan.forbidden or orphan.id is None or not orphan.rowless:
         return orphan.forbidden
-    begun = begun_at(orphan.id)
-    if begun is None or due_date(begun, terms.period) > now:
+    begun = records.begun_at(orphan.id)
+    if begun is None or records.due_date(begun, terms.period) > now:
         return False
     if not archive.files.exists(orphan.id, FileKind.METADATA):
         return True

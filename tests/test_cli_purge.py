@@ -19,7 +19,7 @@ from retention.files import Owner, Places, alone
 from retention.records import Recording, Status, new_id
 from retention.reserve import Reserve, is_running, read_reserve
 from retention.rows.rows import Rows
-from sipagent.cli import purge
+from sipagent.cli import program, purge
 from sipagent.cli.terminal import steps_of
 from tests.kept import SOUND, START, Paths, bytes_under, receipt, recording
 from tests.office import Office
@@ -128,7 +128,7 @@ def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wall = [datetime.now(UTC)]
-    monkeypatch.setattr(purge, "now", lambda: wall[0])
+    monkeypatch.setattr(program, "now", lambda: wall[0])
     monkeypatch.setattr(purge, "read_clock", lambda: ClockReading("boot", wall[0], 100.0, synchronised=True))
     row, said = office.call(), ("--clock-ok", "--by", "Durand")
     assert office.run("purge").code == 0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from retention.records import Access, Event, Note, due_date, new_id, to_text
-from sipagent.cli import stats
+from sipagent.cli import program
 from tests import busy
 from tests.kept import CALLER, START, Paths, receipt, recording
 from tests.office import CONFIG, PARIS, Office
@@ -308,7 +308,7 @@ def test_which_uses(office: Office) -> None:
 
 def test_the_figures_are_those_of_the_rows(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
-    monkeypatch.setattr(stats, "now", lambda: now)
+    monkeypatch.setattr(program, "now", lambda: now)
     past = list(busy.calls(date(2026, 5, 1), 205, 12, now=now, zone=PARIS))
     assert busy.fill(office.archive.store, past) == len(past) > 1000  # more than a page
     figures = told(office, "stats")

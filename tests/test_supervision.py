@@ -54,7 +54,7 @@ class Started(list[tuple[str, str, WorkerSpec | RegistrarSpec]]):
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     started = Started()
-    monkeypatch.setattr(supervision, "Child", started)
+    monkeypatch.setattr(children, "Child", started)
     return started
 
 
@@ -111,7 +111,7 @@ def test_a_secret_that_cannot_be_kept_is_one_line(where: Path) -> None:
 def test_a_detector_that_loads_what_is_to_be_heard_has_an_address(
     where: Path, in_call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sipagent.service.supervision.asked", lambda *_: ("", ""))
+    monkeypatch.setattr("sipagent.service.children.asked", lambda *_: ("", ""))
     text = with_keys("refusal", f'engine = "embedding"\nin_call = "{in_call}"', FIVE)
     found = specs(text, where).detector
     assert found is not None and (found.engine, found.in_call) == ("embedding", in_call == "key+voice")

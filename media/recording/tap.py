@@ -42,21 +42,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from media.frame import SAMPLE_RATE, Samples
-from media.recording.chunks import (
-    LOST,
-    PAUSED,
-    Block,
-    ChunkNote,
-    Finished,
-    Kind,
-    MissingSamples,
-    Naming,
-    PartWriter,
-    Sealer,
-    create_part,
-    missing_s,
-    sync_directory,
-)
+from media.recording import chunks
 
 NOT_FED = "not_fed"  # why sound is missing: its leg gave none
 
@@ -192,7 +178,7 @@ class Aligner:
         self._lanes = (_Lane(rate), _Lane(rate))
         self._pauses: list[tuple[int, int | None]] = []
         self._whys: list[str] = []  # of each pause
-        self._found: tuple[list[MissingSamples], ...] = (
+        self._found: tuple[list[chunks.MissingSamples], ...] = (
             [],
             [],
         )  # of each channel, since `gaps` was last asked
@@ -208,7 +194,7 @@ class Aligner:
         """Of each pause why."""
         return tuple(self._whys)
 
-    def gaps(self) -> tuple[MissingSamples, ...]:
+    def gaps(self) -> tuple[chunks.MissingSamples, ...]:
         """What is missing, and was found since this was last asked."""
         found = tuple(itertools.chain(*self._found))
         for one in self._found:
@@ -220,7 +206,7 @@ class Aligner:
         stop = self._lanes[span.channel].heard_end - span.back
         start = max(0, stop - span.samples)
         if start < stop:
-            self._found[span.channel].append(MissingSamples(span.channel, start, stop, span.why))
+            self._found[span.channel].append(chunks.MissingSamples(span.channel, start, stop, span.why))
 
     def add(self, channel: int, run: Run, at: float) -> None:
         """A frame of channel 0 or 1 whose last sample ended at `at`, in s on a monotonic clock."""
@@ -234,15 +220,15 @@ class Aligner:
                 lane.pad_to(lane.heard_end + self._ticks(missing * self._rate))
             self._miss(channel, lane.heard_end, lane.end, NOT_FED)
         if isinstance(run, LostRun):
-            self._miss(channel, lane.end, lane.end + run, LOST)
+            self._miss(channel, lane.end, lane.end + run, chunks.LOST)
         lane.hear(run, at)
         self._straighten(lane, other)
 
     def _miss(self, channel: int, start: int, stop: int, why: str) -> None:
         if start < stop:
-            self._found[channel].append(MissingSamples(channel, start, stop, why))
+            self._found[channel].append(chunks.MissingSamples(channel, start, stop, why))
 
-    def silence(self, on: bool, why: str = PAUSED) -> None:
+    def silence(self, on: bool, why: str = chunks.PAUSED) -> None:
         """From now on both channels are silent, or no longer.
 
         Silences too much rather than leave a digit of a card number: the whole frame in which it is asked
@@ -265,7 +251,7 @@ class Aligner:
         self._pauses.append((start, None))
         self._whys.append(why)
 
-    def take(self) -> Iterator[Block]:
+    def take(self) -> Iterator[chunks.Block]:
         """(n, 2) int16 blocks of at most a second: everything that is settled in both channels."""
         ends = [lane.end for lane in self._lanes]
         for lane in self._lanes:
@@ -273,7 +259,7 @@ class Aligner:
                 lane.pad_to(max(ends) - round(RETURN_S * self._rate))
         return self._blocks(min(lane.settled for lane in self._lanes))
 
-    def take_rest(self) -> Iterator[Block]:
+    def take_rest(self) -> Iterator[chunks.Block]:
         """Everything left, the shorter channel padded; nothing may be added after it."""
         end = max(lane.end for lane in self._lanes)
         for channel, lane in enumerate(self._lanes):
@@ -323,7 +309,7 @@ class Aligner:
             for start, stop in self._pauses
         ]
 
-    def _blocks(self, end: int) -> Iterator[Block]:
+    def _blocks(self, end: int) -> Iterator[chunks.Block]:
         while self.taken < end:
             block = np.zeros((min(end - self.taken, self._rate), len(self._lanes)), dtype=np.int16)
             for channel, lane in enumerate(self._lanes):
@@ -402,7 +388,7 @@ class Backlog:
             if self._accepting and not self._lost:
                 self._entries.append(span)
 
-    def mark(self, silent: bool, why: str = PAUSED) -> None:
+    def mark(self, silent: bool, why: str = chunks.PAUSED) -> None:
         """Silence begins or ends; calling it twice changes nothing."""
         why = why if silent else ""
         with self._lock:
@@ -494,14 +480,14 @@ class Tap:
         self._reason = "was not started"
 
         self._file_lock = threading.Lock()  # held during disk work: all below; taken before the other
-        self._file: PartWriter | None = None
+        self._file: chunks.PartWriter | None = None
         self._aligner = Aligner(sample_rate)
-        self._noted = ChunkNote()
-        self._gaps: list[MissingSamples] = []  # all that were noted
-        self._result: Finished | None = None
+        self._noted = chunks.ChunkNote()
+        self._gaps: list[chunks.MissingSamples] = []  # all that were noted
+        self._result: chunks.Finished | None = None
         self._synced_at: float | None = None
 
-    def start(self, key: bytes | None = None, naming: Naming = nullcontext) -> None:
+    def start(self, key: bytes | None = None, naming: chunks.Naming = nullcontext) -> None:
         """Create the file and begin; TapError if that fails, it exists, or the tap was started before.
 
         `key`, the file's own 32 bytes, seals it from the first byte; without a key it is in clear. `naming`
@@ -513,9 +499,9 @@ class Tap:
                 was = "abandoned" if self._state is _State.ABANDONED else "started before"
                 raise TapError(f"{self._part}: was {was}")
             try:
-                seal = None if key is None else Sealer(key).seal
+                seal = None if key is None else chunks.Sealer(key).seal
                 with naming():
-                    self._file = PartWriter(create_part(self._part), self._rate, seal)
+                    self._file = chunks.PartWriter(chunks.create_part(self._part), self._rate, seal)
             except OSError as error:
                 raise TapError(f"{self._part}: {error.strerror}") from error
             if not self._move((_State.NEW,), _State.RUNNING):
@@ -544,14 +530,14 @@ class Tap:
         """In what was fed of a channel so many samples did not come, that end `back` before its end."""
         self._backlog.unheard(UnheardRun(channel, back, samples, why))
 
-    def silence(self, on: bool, why: str = PAUSED) -> None:
+    def silence(self, on: bool, why: str = chunks.PAUSED) -> None:
         """Both channels are silent from now on, or no longer; calling it twice is harmless.
 
         Whole frames of 100 ms are silenced, including those at both ends.
         """
         self._backlog.mark(on, why)
 
-    def finish(self) -> Finished:
+    def finish(self) -> chunks.Finished:
         """Write everything fed, sync and close; returns what was written, also when called again.
 
         TapError if the tap has failed, or fails now: this is raised, not reported.
@@ -607,7 +593,7 @@ class Tap:
         """When the last sync ended, in s on the monotonic clock; 0.0 for never."""
         return self._synced_at or 0.0
 
-    def _work(self, job: Callable[[PartWriter], None]) -> bool:
+    def _work(self, job: Callable[[chunks.PartWriter], None]) -> bool:
         with self._file_lock:
             if self._file is None:
                 return False
@@ -627,7 +613,7 @@ class Tap:
             self._on_failure(reason)  # without the lock: the callback may finish or abandon
         return False
 
-    def _write_queued(self, file: PartWriter) -> None:
+    def _write_queued(self, file: chunks.PartWriter) -> None:
         self._align(self._backlog.take())
         self._write(file, self._aligner.take())
         note = self._note()
@@ -635,13 +621,13 @@ class Tap:
             file.write_note(note)
             self._noted = replace(note, gaps=())
 
-    def _sync(self, file: PartWriter) -> None:
+    def _sync(self, file: chunks.PartWriter) -> None:
         file.sync()
         if self._synced_at is None:
-            sync_directory(self._part.parent)
+            chunks.sync_directory(self._part.parent)
         self._synced_at = time.monotonic()
 
-    def _close_finished(self) -> Finished | None:
+    def _close_finished(self) -> chunks.Finished | None:
         """The last round; None, and the state FAILED, if the disk fails in it."""
         if self._file is None:
             return None
@@ -650,14 +636,16 @@ class Tap:
             self._write(self._file, self._aligner.take())
             self._write(self._file, self._aligner.take_rest())
             note = self._note()
-            self._file.write_note(note, Kind.END)
+            self._file.write_note(note, chunks.Kind.END)
             self._sync(self._file)
         except Exception as error:  # noqa: BLE001 - as above: what was written before is kept all the same
             self._move((_State.FINISHED,), _State.FAILED, _reason(error))
             return None
         end = self._aligner.taken
-        missing = missing_s((*self._gaps, *note.silences(end)), self._rate)
-        return Finished(self._rate, end, note.drops == 0, note.drops, note.pauses_s(self._rate, end), missing)
+        missing = chunks.missing_s((*self._gaps, *note.silences(end)), self._rate)
+        return chunks.Finished(
+            self._rate, end, note.drops == 0, note.drops, note.pauses_s(self._rate, end), missing
+        )
 
     def _align(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -668,19 +656,19 @@ class Tap:
             else:
                 self._aligner.add(*entry)
 
-    def _write(self, file: PartWriter, blocks: Iterable[Block]) -> None:
+    def _write(self, file: chunks.PartWriter, blocks: Iterable[chunks.Block]) -> None:
         for block in blocks:
             file.write_audio(block)
         if not file.is_linked():
             raise OSError(errno.ENOENT, "the file was deleted")
 
-    def _note(self) -> ChunkNote:
+    def _note(self) -> chunks.ChunkNote:
         """The gaps in it are told once."""
         aligner, drops = self._aligner, self._backlog.drops
-        whys = () if {*aligner.whys} <= {PAUSED} else aligner.whys
+        whys = () if {*aligner.whys} <= {chunks.PAUSED} else aligner.whys
         gaps = aligner.gaps()
         self._gaps += gaps
-        return ChunkNote(drops=drops, pauses=aligner.pauses, why=whys, gaps=gaps)
+        return chunks.ChunkNote(drops=drops, pauses=aligner.pauses, why=whys, gaps=gaps)
 
     def _move(self, before: tuple[_State, ...], after: _State, reason: str = "") -> bool:
         """Change the state if it is one of `before`."""

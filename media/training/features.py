@@ -21,36 +21,11 @@ from scipy.ndimage import convolve1d
 from scipy.signal import resample_poly
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.embedding import (
-    FLOOR_DB,
-    HOP,
-    MELS,
-    OTHER,
-    OWN,
-    REACH,
-    SPAN,
-    STRIDE,
-    WARPS,
-    WINDOW,
-    Embedding,
-    Floats,
-    log_mel,
-    steps_of,
-)
+from media.hearing import embedding
 from media.hearing.keyword import every_ms
 from media.hearing.spotter import EARLY
 from media.hearing.vad import UNHEARD, SpeechGoesOn, SpeechStarted, VoiceGate
-from media.training import in_processes
-from media.training.lines import (
-    NEWER_SHARE,
-    Backgrounds,
-    Noise,
-    PhoneLine,
-    Waveform,
-    any_line,
-    carry,
-    television,
-)
+from media.training import in_processes, lines
 
 PERIOD_MS = 8.0
 
@@ -140,10 +115,10 @@ class SoundQuestions:
     """
 
     label: str
-    steps: Floats
+    steps: embedding.Floats
     questions: list[tuple[int, int]]
     sound: str
-    warped: Floats | None = None
+    warped: embedding.Floats | None = None
 
 
 def labelled(folder: Path) -> list[tuple[str, Path]]:
@@ -158,7 +133,7 @@ def source_of(sound: Path) -> str:
     return sound.parts[-3].partition("-")[0]
 
 
-def read(path: Path, changed_by: Generator | None = None) -> Waveform:
+def read(path: Path, changed_by: Generator | None = None) -> lines.Waveform:
     """The sound at 8 kHz, full scale 1.0, its silence cut to 30 ms; in another voice if asked."""
     sound, rate = soundfile.read(path, dtype="float64")
     if changed_by is not None and len(sound) > rate // 5:
@@ -172,7 +147,7 @@ def read(path: Path, changed_by: Generator | None = None) -> Waveform:
     return sound[max(0, loud[0] - 240) : loud[-1] + 240]
 
 
-def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) -> Waveform:
+def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) -> lines.Waveform:
     """Many people who say these at once."""
     total = np.zeros(seconds * SAMPLE_RATE)
     for _ in range(voices):
@@ -187,14 +162,14 @@ def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) ->
 
 def backgrounds(
     others: list[Path], prompts: Path, random: Generator, crowds: Sequence[int] = (4,)
-) -> Backgrounds:
+) -> lines.Backgrounds:
     """Crowds of these sizes, two minutes of each; the hold music; a television; the echo of our own prompts,
     but not of a notice, which says how to refuse."""
     music, apart = read(prompts / "hold.wav"), default_rng(TELEVISION)
     return {
         "babble": np.concatenate([stretch(others, 120, voices, random) for voices in crowds]),
         "music": music,
-        "television": television(stretch(others, 120, 1, apart), music, apart),
+        "television": lines.television(stretch(others, 120, 1, apart), music, apart),
         "echo": np.concatenate([read(prompts / "fr" / f"{name}.wav") for name in ("welcome", "closed")]),
     }
 
@@ -212,10 +187,10 @@ class LineStage:
         self._random = random
         self._newer = newer
         self._backgrounds = backgrounds(crowd, prompts, random, CROWDS)
-        self._embedding = Embedding()
+        self._embedding = embedding.Embedding()
 
     def asked(
-        self, label: str, path: Path, line: PhoneLine | None = None, *, changed: bool = True
+        self, label: str, path: Path, line: lines.PhoneLine | None = None, *, changed: bool = True
     ) -> SoundQuestions:
         """The questions of one call with one sound, over a random line unless one is given; `changed`:
         perhaps another speaker."""
@@ -223,52 +198,58 @@ class LineStage:
         other_voice = random if changed and source_of(path) in VOICES and random.random() < 0.5 else None
         voice = read(path, other_voice)
         sound, since = self._placed(label, self._resized(voice) if changed else voice)
-        heard = carry(sound, line or any_line(random, self._newer), self._backgrounds, random)
+        heard = lines.carry(sound, line or lines.any_line(random, self._newer), self._backgrounds, random)
         silence = np.zeros(UNHEARD, dtype=np.int16)
         whole = np.concatenate([silence, heard])
         steps = self._embedding(self._spectra(whole, changed))
         asked = [
             (start, min(stop, len(steps)))
             for at, start, stop in questions(heard)
-            if label == OTHER or since < at < since + LATE_S
+            if label == embedding.OTHER or since < at < since + LATE_S
         ]
-        warped = None if changed else np.stack([steps_of(self._embedding, whole, warp) for warp in WARPS])
+        warped = (
+            None
+            if changed
+            else np.stack([embedding.steps_of(self._embedding, whole, warp) for warp in embedding.WARPS])
+        )
         return SoundQuestions(label, steps, asked, str(path), warped)
 
-    def _spectra(self, heard: Samples, changed: bool) -> Floats:
+    def _spectra(self, heard: Samples, changed: bool) -> embedding.Floats:
         """With another vocal tract or another telephone, most of the time."""
         random = self._random
         if not changed:
-            return log_mel(heard)
-        warp = random.uniform(0.9, 1.12) if random.random() < 0.5 else OWN
-        spectra = log_mel(heard, warp)
+            return embedding.log_mel(heard)
+        warp = random.uniform(0.9, 1.12) if random.random() < 0.5 else embedding.OWN
+        spectra = embedding.log_mel(heard, warp)
         if random.random() < 0.6:
-            at = np.linspace(0, MELS - 1, 6)
-            spectra = spectra + np.interp(np.arange(MELS), at, random.normal(size=6) * 0.3).astype(np.float32)
-        return np.asarray(np.maximum(spectra, FLOOR_DB / 10 + 2), dtype=np.float32)
+            at = np.linspace(0, embedding.MELS - 1, 6)
+            spectra = spectra + np.interp(np.arange(embedding.MELS), at, random.normal(size=6) * 0.3).astype(
+                np.float32
+            )
+        return np.asarray(np.maximum(spectra, embedding.FLOOR_DB / 10 + 2), dtype=np.float32)
 
-    def _resized(self, sound: Waveform) -> Waveform:
+    def _resized(self, sound: lines.Waveform) -> lines.Waveform:
         """Faster with a smaller head or slower with a larger one, half of the time."""
         factor = round(100 * self._random.uniform(0.88, 1.14))
         return sound if self._random.random() < 0.5 else np.asarray(resample_poly(sound, 100, factor))
 
-    def _placed(self, label: str, sound: Waveform) -> tuple[Waveform, float]:
+    def _placed(self, label: str, sound: lines.Waveform) -> tuple[lines.Waveform, float]:
         """The sound with quiet around it, sometimes with more speech; and the time when it has been said, in
         s."""
         random = self._random
         before = np.zeros(int(random.uniform(0.3, 0.9) * SAMPLE_RATE))
         after = np.zeros(int(0.8 * SAMPLE_RATE))
-        if random.random() < (0.3 if label == OTHER else 0.12):
+        if random.random() < (0.3 if label == embedding.OTHER else 0.12):
             before = np.concatenate([before, self._other(sound), self._pause()])
-        if random.random() < (0.3 if label == OTHER else 0.1):
+        if random.random() < (0.3 if label == embedding.OTHER else 0.1):
             after = np.concatenate([self._pause(), self._other(sound), after])
         placed = np.concatenate([before, sound, after])
         return placed, (len(before) + len(sound)) / SAMPLE_RATE - 0.06
 
-    def _pause(self) -> Waveform:
+    def _pause(self) -> lines.Waveform:
         return np.zeros(int(self._random.uniform(0.05, 0.35) * SAMPLE_RATE))
 
-    def _other(self, sound: Waveform) -> Waveform:
+    def _other(self, sound: lines.Waveform) -> lines.Waveform:
         other = read(self._others[self._random.integers(len(self._others))])
         level = np.sqrt(np.mean(sound**2)) / (np.sqrt(np.mean(other**2)) or 1.0)
         return np.asarray(other * level)
@@ -281,9 +262,11 @@ def questions(heard: Samples) -> Iterator[tuple[float, int, int]]:
     for end in range(frame, len(heard) + 1, frame):
         for fact in gate.feed(heard[end - frame : end]):
             if not isinstance(fact, SpeechStarted):
-                stop = (fact.at + len(fact.samples) - WINDOW - (SPAN - 1) * HOP) // (STRIDE * HOP) + 1
-                start = max(fact.at // (STRIDE * HOP), stop - LONGEST)
-                if stop - start > REACH and not (
+                stop = (
+                    fact.at + len(fact.samples) - embedding.WINDOW - (embedding.SPAN - 1) * embedding.HOP
+                ) // (embedding.STRIDE * embedding.HOP) + 1
+                start = max(fact.at // (embedding.STRIDE * embedding.HOP), stop - LONGEST)
+                if stop - start > embedding.REACH and not (
                     isinstance(fact, SpeechGoesOn) and len(fact.samples) < EARLY
                 ):
                     yield end / SAMPLE_RATE, start, stop
@@ -298,10 +281,10 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path, *, ne
     random = default_rng(sum(map(ord, split + source)))
     crowd = [
         path
-        for path in sorted((folder / "sounds" / split).glob(f"*/{OTHER}/*.wav"))
+        for path in sorted((folder / "sounds" / split).glob(f"*/{embedding.OTHER}/*.wav"))
         if source_of(path) != LENT  # who is left out of a training must not be in the background
     ]
-    others = [path for label, path in sounds if label == OTHER] or crowd
+    others = [path for label, path in sounds if label == embedding.OTHER] or crowd
     stage = LineStage(others, crowd, prompts, random, newer)
     changed = split == "train"
     lent = source.startswith(f"{LENT}-")
@@ -311,7 +294,7 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path, *, ne
             stage.asked(label, path, gentle_line(random) if lent else None, changed=changed)
             for turn in range(LENT_TIMES if lent else times)
             for label, path in sounds
-            if not lent or label != OTHER or turn < LENT_TIMES_OTHER
+            if not lent or label != embedding.OTHER or turn < LENT_TIMES_OTHER
         ),
     )
 
@@ -331,14 +314,14 @@ def make_missing(folder: Path, times: Mapping[str, int], prompts: Path) -> Itera
 
 
 def _made(folder: Path, split: str, source: str, times: int, prompts: Path) -> str:
-    count = make(folder, split, source, times, prompts, newer=NEWER_SHARE)
+    count = make(folder, split, source, times, prompts, newer=lines.NEWER_SHARE)
     return f"{split}/{source}: {count} questions"
 
 
-def gentle_line(random: Generator) -> PhoneLine:
+def gentle_line(random: Generator) -> lines.PhoneLine:
     """What may still happen to a voice that came over a line already: level, some noise, loss."""
-    noises: tuple[Noise, ...] = ("pink", "street", "babble")
-    return PhoneLine(
+    noises: tuple[lines.Noise, ...] = ("pink", "street", "babble")
+    return lines.PhoneLine(
         level_dbfs=random.uniform(-34, -15),
         noise=noises[random.integers(len(noises))],
         snr_db=None if random.random() < 0.5 else random.uniform(10, 30),

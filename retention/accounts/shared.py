@@ -17,8 +17,7 @@ from pathlib import Path
 
 from retention.accounts.accounts import MEMORY_TABLES, TABLES, TURN, Accounts, Memory, Row
 from retention.accounts.credentials import AccountsKey, new_key, read_key
-from retention.postgres.connection import Connection, SchemaStep, SchemaSteps, postgres_errors_of
-from retention.postgres.database import NAME
+from retention.postgres.connection import NAME, Connection, SchemaStep, SchemaSteps, postgres_errors
 from retention.records import parse_json
 from retention.rows.rows import StoreError
 from retention.texts import Reason
@@ -40,7 +39,7 @@ class SharedRows:
     @contextmanager
     def asking(self) -> Iterator[Connection]:
         """The connection, for who asks only."""
-        with self._lock, postgres_errors_of(NAME):
+        with self._lock, postgres_errors():
             yield self._connection
 
     @contextmanager
@@ -153,7 +152,7 @@ class SharedAccounts(Accounts):
 
     def _look_at(self, connection: Connection) -> None:
         """Whether this program knows the tables, and still has their key: another may have changed them."""
-        ACCOUNTS_SCHEMA.refuse_newer(connection, NAME)
+        ACCOUNTS_SCHEMA.refuse_newer(connection)
         kept = None if self._key is None else _fingerprint(connection)
         if self._key is not None and kept is not None and (fault := _fault(self._key.path, self._key, kept)):
             raise StoreError(fault)

@@ -46,15 +46,18 @@ _BUSY = ("55P03",)  # a lock was not to be had in time
 _FULL = ("53100",)
 
 
+NAME = Reason("the shared database")  # what a person calls it
+
+
 @contextmanager
-def postgres_errors_of(name: str) -> Iterator[None]:
-    """An error about a database, as one of ours; `name` is what a person calls it."""
+def postgres_errors() -> Iterator[None]:
+    """An error about the database, as one of ours."""
     try:
         yield
     except psycopg.Error as error:
-        raise _ours(name, error) from error
+        raise _ours(error) from error
     except RecordError as error:
-        raise StoreError("{0}: {1}", name, error) from error
+        raise StoreError("{0}: {1}", NAME, error) from error
 
 
 def is_lost(error: psycopg.Error) -> bool:
@@ -65,20 +68,20 @@ def is_lost(error: psycopg.Error) -> bool:
     return _told(state) in (GONE, _READ_ONLY)
 
 
-def _ours(name: str, error: psycopg.Error) -> StoreError:
+def _ours(error: psycopg.Error) -> StoreError:
     reason, state = _line(error), error.sqlstate or ""
     if state in _FULL:
-        return NoRoom(Reason("{0} is full: {1}", name, reason))
+        return NoRoom(Reason("{0} is full: {1}", NAME, reason))
     if state in _BUSY:
-        return Busy(Reason("{0} is locked: others have been writing for too long", name))
+        return Busy(Reason("{0} is locked: others have been writing for too long", NAME))
     told = _told(state) if state else GONE if isinstance(error, psycopg.OperationalError) else None
     if told is not None:
-        return TryAgain("{0} {1}; {2}: wait, nothing is lost", name, told, reason)
+        return TryAgain("{0} {1}; {2}: wait, nothing is lost", NAME, told, reason)
     if isinstance(error, errors.UniqueViolation):
         return StoreError(
-            "{0}: rows of {1} are never replaced: this one is there", name, error.diag.table_name
+            "{0}: rows of {1} are never replaced: this one is there", NAME, error.diag.table_name
         )
-    return StoreError("{0}: {1}", name, reason)
+    return StoreError("{0}: {1}", NAME, reason)
 
 
 def _told(state: str) -> str | None:
@@ -408,14 +411,14 @@ class SchemaSteps:
         sql = f"SELECT number, name, gentle FROM {self.table} ORDER BY number"
         return connection.read(sql) if found["there"] else None
 
-    def refuse_newer(self, connection: Connection, database: str) -> None:
+    def refuse_newer(self, connection: Connection) -> None:
         """Raises StoreError for tables that a program has changed which this one does not know."""
         known = {step.number for step in self.every}
         taken = self.taken(connection) or []
         newer = [step["name"] for step in taken if step["number"] not in known and not step["gentle"]]
         if newer:
             raise StoreError(
-                "{0}: written by a newer sipagent (it has {1}); update sipagent", database, newer[-1]
+                "{0}: written by a newer sipagent (it has {1}); update sipagent", NAME, newer[-1]
             )
 
     def pending(self, connection: Connection) -> list[SchemaStep]:

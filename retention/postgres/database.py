@@ -29,7 +29,7 @@ import psycopg
 from psycopg import conninfo as libpq
 
 from retention.files import Moved, Places
-from retention.postgres.connection import POSTGRES, Connection, is_lost, postgres_errors_of
+from retention.postgres.connection import NAME, POSTGRES, Connection, is_lost, postgres_errors
 from retention.postgres.schema import GUARDS, MOVED_AWAY, SCHEMA, SEALED, STEPS
 from retention.records import Host
 from retention.rows.chain import KINDS, ChainHead, Ledger, json_text, open_hold
@@ -37,7 +37,6 @@ from retention.rows.pages import Query, Row, Tables
 from retention.rows.rows import Rows, TryAgain
 from retention.rows.selection import Searching
 from retention.rows.tables import names
-from retention.texts import Reason
 
 _EMPTY = {"events": "[]"}  # what a column has where nothing is sealed
 
@@ -115,7 +114,6 @@ def _open_part(hold: str | None) -> str | None:
     return None if hold is None else json_text(open_hold(json.loads(hold)))
 
 
-NAME = Reason("the shared database")
 TURN = 7_364_001  # the advisory lock of who writes
 _ALONE = 7_364_002  # the first half of the advisory locks of `alone`
 _APART = timedelta(minutes=1)  # by which the clocks of a host and of the database may differ, as `check` says
@@ -148,7 +146,7 @@ class SharedStore(Rows):
         self._lock = threading.RLock()
         self._has_turn = False
         self._part_number = 0
-        with postgres_errors_of(NAME):
+        with postgres_errors():
             self._connection = Connection(conninfo, password, self._look_at)
             self._ledger = Ledger(SharedTables(self._connection, seals), clock)
             if SCHEMA.pending(self._connection):
@@ -215,7 +213,7 @@ class SharedStore(Rows):
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        with self._lock, postgres_errors_of(NAME):
+        with self._lock, postgres_errors():
             yield
 
     @contextmanager
@@ -283,7 +281,7 @@ class SharedStore(Rows):
 
     def _look_at(self, connection: Connection) -> None:
         """Whether this program knows the tables: another may have changed them since."""
-        SCHEMA.refuse_newer(connection, NAME)
+        SCHEMA.refuse_newer(connection)
 
     def _migrate(self) -> None:
         """Bring the tables up to date; whoever comes second finds them done."""
@@ -396,7 +394,7 @@ class Server:
 
 def look_at_server(conninfo: str, password: str | None) -> Server:
     """What the server says. Raises TryAgain, StoreError."""
-    with postgres_errors_of(NAME):
+    with postgres_errors():
         connection = Connection(conninfo, password)
         try:
             return _seen(connection)

@@ -36,8 +36,7 @@ from typing import Protocol
 from nacl.utils import random
 
 from retention import files
-from retention.postgres.connection import Connection, postgres_errors_of
-from retention.postgres.database import NAME
+from retention.postgres.connection import Connection, postgres_errors
 from retention.postgres.schema import KEYED
 from retention.rows.pages import Row
 from retention.rows.rows import ForgottenKeys, TryAgain
@@ -672,7 +671,7 @@ class RowKeys:
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
         """The connection, for one thread at a time."""
-        with self._lock, postgres_errors_of(NAME), _vault_answers():
+        with self._lock, postgres_errors(), _vault_answers():
             yield self._db
 
 

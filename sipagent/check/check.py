@@ -14,16 +14,9 @@ from pathlib import Path
 from retention.post import Fence
 from retention.texts import Reason, strerror
 from sipagent.agent.stored import is_there
+from sipagent.check import machine
 from sipagent.check.hosts import host_findings, object_findings, shared_findings
 from sipagent.check.keys import key_findings, readable
-from sipagent.check.machine import (
-    EngineFacts,
-    disk_findings,
-    engine_findings,
-    port_findings,
-    priority_finding,
-    python_finding,
-)
 from sipagent.check.notice import prompt_findings
 from sipagent.check.retention import lent_voice_findings, moved_findings, stamp_findings
 from sipagent.config import rules
@@ -70,12 +63,12 @@ def _seed(config: Config) -> Iterator[Finding]:
 _CONSENT = re.compile(r"\bconsent|\b6\s*\(1\)\s*\(?a\)", re.IGNORECASE)
 
 
-def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetime) -> list[Finding]:
+def checks(config: Config, engine_facts: Callable[[], machine.EngineFacts], now: datetime) -> list[Finding]:
     """Check everything. `now` is aware; `engine_facts` loads the engine, or raises ImportError."""
     in_force, voice = voice_findings(config)
     return [
-        python_finding(),
-        priority_finding(),
+        machine.python_finding(),
+        machine.priority_finding(),
         *configuration_findings(config),
         *password_findings(config),
         *page_findings(config),
@@ -84,15 +77,15 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *voice,
         *lent_voice_findings(config, now),
         *shared_findings(config),
-        *disk_findings(config, now),
+        *machine.disk_findings(config, now),
         *host_findings(config),
         *moved_findings(config.places, now),
         *key_findings(config),
         *sampling_findings(config),
         *stamp_findings(config, now),
         *object_findings(config, now),
-        *engine_findings(config, engine_facts, now),
-        *port_findings(config),
+        *machine.engine_findings(config, engine_facts, now),
+        *machine.port_findings(config),
     ]
 
 

@@ -25,17 +25,8 @@ from retention.texts import Reason
 from retention.verify import Mismatch, verify
 from sipagent import __version__
 from sipagent.agent.stored import archive_of, copied_to_of, files_in, is_here, is_there, spool_of, store_of
+from sipagent.cli import program
 from sipagent.cli.options import identity_option, passphrase_option, unlock
-from sipagent.cli.program import (
-    FOLDER,
-    Failure,
-    Workplace,
-    attempt,
-    json_option,
-    now,
-    print_json,
-    words_by_option,
-)
 from sipagent.cli.terminal import Column, console, full, show_titled, size, steps, steps_of
 from sipagent.config.errors import counted
 from sipagent.languages.labels import N_, happening
@@ -47,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @click.command("backup")
-@click.argument("directory", type=FOLDER, metavar="DIR")
+@click.argument("directory", type=program.FOLDER, metavar="DIR")
 @click.option(
     "--keep",
     type=click.IntRange(min=1, max=3650),
@@ -55,10 +46,10 @@ if TYPE_CHECKING:
     help="How long it will be kept: what expires before that is left out.",
 )
 @click.option("--secrets", is_flag=True, help="With passwords and the private key for TLS.")
-@json_option
+@program.json_option
 @click.pass_obj
 def backup_command(
-    work: Workplace, /, *, directory: Path, keep: int | None, secrets: bool, as_json: bool
+    work: program.Workplace, /, *, directory: Path, keep: int | None, secrets: bool, as_json: bool
 ) -> None:
     """Copy all that is kept into a new folder in DIR, private, and named by the time.
 
@@ -74,8 +65,8 @@ def backup_command(
     """
     config = work.config
     if not is_there(config):
-        raise Failure(_("{path}: there is no database yet").format(path=config.database))
-    archive, at = work.archive(), now()
+        raise program.Failure(_("{path}: there is no database yet").format(path=config.database))
+    archive, at = work.archive(), program.now()
     taken, missing = _configured(config, secrets=secrets)
     wish = copies.BackupRequest(
         folder=directory,
@@ -85,12 +76,12 @@ def backup_command(
         keep=None if keep is None else timedelta(days=keep),
         configuration=taken,
     )
-    archive.store.add_access(attempt("backup", at=at, detail=str(directory.absolute())))
+    archive.store.add_access(program.attempt("backup", at=at, detail=str(directory.absolute())))
     with steps() as step:
         path, manifest = copies.back_up(archive, wish, files_in, step, copied_to_of(archive.store))
     old = copies.past(directory, at)
     if as_json:
-        print_json(
+        program.print_json(
             _backup_json(path, manifest)
             | {"not_in_it": [str(one) for one in missing], "past": [str(one) for one, _until in old]}
         )
@@ -113,7 +104,7 @@ def _backup_json(path: Path, manifest: copies.Manifest) -> Json:
     }
 
 
-def _show_backup(work: Workplace, path: Path, manifest: copies.Manifest, missing: list[Path]) -> None:
+def _show_backup(work: program.Workplace, path: Path, manifest: copies.Manifest, missing: list[Path]) -> None:
     count, total = len(manifest.recordings), size(sum(one.bytes for one in manifest.files))
     said = ngettext("{path}: {n} recording, {size}", "{path}: {n} recordings, {size}", count)
     click.echo(said.format(path=path, n=count, size=total))
@@ -176,13 +167,13 @@ _READABLE = 0o640  # a file of the configuration: by the group of its folder, wh
 
 
 @click.command("restore")
-@click.argument("backup", type=FOLDER, metavar="BACKUP")
+@click.argument("backup", type=program.FOLDER, metavar="BACKUP")
 @click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, whatever confirms it.")
-@words_by_option
-@json_option
+@program.words_by_option
+@program.json_option
 @click.pass_obj
 def restore_command(
-    work: Workplace, /, *, backup: Path, clock_ok: bool, by: str | None, as_json: bool
+    work: program.Workplace, /, *, backup: Path, clock_ok: bool, by: str | None, as_json: bool
 ) -> int:
     """Put a backup back into an empty place, where no agent runs, and verify it.
 
@@ -208,13 +199,15 @@ def restore_command(
         manifest = copies.checked(backup, partial(step, N_("reading")))
         clock = read_clock()
         if not clock_ok and (why := copies.doubt(manifest, clock)) is not None:
-            raise Failure(_("{why}; accepted, once it is right: --clock-ok --by WHO").format(why=shown(why)))
+            raise program.Failure(
+                _("{why}; accepted, once it is right: --clock-ok --by WHO").format(why=shown(why))
+            )
         config, new = _configuration(work, backup)
         if not is_here(config):
             said = _(
                 "hosts share the database; accepted: a configuration with one of its own, then `migrate`"
             )
-            raise Failure(said)
+            raise program.Failure(said)
         places, target = config.places, _target(config)
         make_folder(places.folder)
         try:
@@ -222,17 +215,17 @@ def restore_command(
                 copies.refuse_what_is_there(target, backup)
                 _write(config.file, new)
                 source = copies.CheckedBackup(backup=backup, manifest=manifest, files=files_in(backup))
-                count = copies.put_back(source, target, now(), partial(step, N_("writing")))
+                count = copies.put_back(source, target, program.now(), partial(step, N_("writing")))
                 archive = archive_of(config, store_of(config))
                 told = Reason("a backup of {0}", to_text(manifest.made_at))
-                trace = attempt("restore", by=by, detail=told)
+                trace = program.attempt("restore", by=by, detail=told)
                 stamped = proven(archive.store, config.retention.timestamp_ca)
                 done = copies.settle(
                     archive, manifest, work.terms, clock, trace, stamped=stamped, clock_ok=clock_ok
                 )
                 problems = tuple(verify(archive, step).problems)
         except BlockingIOError as running:
-            raise Failure(_("{path}: an agent is running").format(path=places.lock)) from running
+            raise program.Failure(_("{path}: an agent is running").format(path=places.lock)) from running
     restored = Restored(
         made_at=manifest.made_at,
         recordings=count,
@@ -244,7 +237,7 @@ def restore_command(
         problems=problems,
     )
     if as_json:
-        print_json(restored.to_json())
+        program.print_json(restored.to_json())
     else:
         _show_restored(work, restored)
     return int(bool(problems or done.failed or done.suspended))
@@ -259,7 +252,7 @@ def _target(config: "Config") -> copies.RestoreTarget:
     )
 
 
-def _configuration(work: Workplace, backup: Path) -> "tuple[Config, dict[Path, Path]]":
+def _configuration(work: program.Workplace, backup: Path) -> "tuple[Config, dict[Path, Path]]":
     """The configuration, and the files to write where it is the backup's: here, and there.
 
     Raises ConfigError; Failure for a file that is there already, or a backup without a configuration.
@@ -276,7 +269,7 @@ def _configuration(work: Workplace, backup: Path) -> "tuple[Config, dict[Path, P
             new[named if name == Path(copies.CONFIG) else named.parent / name] = path
     for here in new:
         if here.exists():
-            raise Failure(_("{path}: is there already; accepted: an empty place").format(path=here))
+            raise program.Failure(_("{path}: is there already; accepted: an empty place").format(path=here))
     return parse(read(theirs / copies.CONFIG), named), new
 
 
@@ -296,7 +289,7 @@ def _make_folder(folder: Path) -> None:
         share_owner(folder)
 
 
-def _show_restored(work: Workplace, done: Restored) -> None:
+def _show_restored(work: program.Workplace, done: Restored) -> None:
     made, n = full(work.local(done.made_at)), done.recordings
     said = ngettext("{n} recording is back, as of {at}", "{n} recordings are back, as of {at}", n)
     click.echo(said.format(n=n, at=made))
@@ -327,10 +320,10 @@ _PROBLEMS: list[Column[Unrebuilt]] = [
 @click.command("rebuild")
 @identity_option()
 @passphrase_option
-@json_option
+@program.json_option
 @click.pass_obj
 def rebuild_command(
-    work: Workplace, /, *, identity: Path | None, passphrase_file: Path | None, as_json: bool
+    work: program.Workplace, /, *, identity: Path | None, passphrase_file: Path | None, as_json: bool
 ) -> int:
     """Make a lost database again, from the files beside the recordings, holds included.
 
@@ -358,9 +351,9 @@ def rebuild_command(
     archive = work.archive(make=True)
     with steps_of(N_("reading")) as step:
         done = rebuild(archive, opener, step)
-    archive.store.add_access(attempt("rebuild", detail=", ".join(_rebuilt_counts(done))))
+    archive.store.add_access(program.attempt("rebuild", detail=", ".join(_rebuilt_counts(done))))
     if as_json:
-        print_json(done.to_json())
+        program.print_json(done.to_json())
     else:
         _show_rebuilt(done)
     return int(bool(done.problems or done.nameless))

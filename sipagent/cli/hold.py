@@ -17,18 +17,8 @@ from rich.text import Text
 from retention.purge import due
 from retention.records import Hold, Recording, terms
 from retention.use import CUT
+from sipagent.cli import program
 from sipagent.cli.options import confirmed, yes_option
-from sipagent.cli.program import (
-    Failure,
-    Form,
-    Workplace,
-    attempt,
-    find,
-    form_option,
-    id_argument,
-    now,
-    words,
-)
 from sipagent.cli.terminal import WIDE, Column, coded, console, full, is_for_table, show_table
 from sipagent.config.errors import one_line
 from sipagent.config.identity import printable
@@ -43,8 +33,8 @@ _PLACES_SHOWN = 5  # how many places fit into one line
 
 
 @click.command("note")
-@id_argument
-@click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
+@program.id_argument
+@click.option("--by", required=True, type=program.words, metavar="WHO", help="Your name.")
 @click.option(
     "--text-file",
     "source",
@@ -55,7 +45,7 @@ _PLACES_SHOWN = 5  # how many places fit into one line
 )
 @yes_option
 @click.pass_obj
-def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> None:
+def note_command(work: program.Workplace, id: str, by: str, source: Path, yes: bool) -> None:
     """File the analysis of a call that was listened to (`export` or `play` comes first).
 
     It is kept for retention.analysis_period; `show` prints it. With retention.erase_after_note the audio is
@@ -70,10 +60,10 @@ def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> 
       sipagent note 20261124T222000123-482913 --by "M. Durand" --text-file - < sheet.txt
     """
     archive = work.archive(make=True)
-    recording = find(archive, id)
+    recording = program.find(archive, id)
     id = recording.id
     text = _note_text(source)
-    asked = attempt("note", by=by)
+    asked = program.attempt("note", by=by)
     kept = work.config.retention
     going = [] if yes else what_would_go(archive, recording, text)
     refusal = _ask_to_cut(id, going, can_ask=str(source) != "-") if going else None
@@ -88,7 +78,7 @@ def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> 
             agreed=refusal is None,
         )
     except NamesPerson as names:
-        raise Failure(refusal or shown(names)) from names
+        raise program.Failure(refusal or shown(names)) from names
     _tell_filed(work, done, text)
 
 
@@ -115,10 +105,10 @@ def _note_text(source: Path) -> str:
     try:
         return note_text(content)
     except FieldError as error:
-        raise Failure("{0}: {1}", name, error.problem) from error
+        raise program.Failure("{0}: {1}", name, error.problem) from error
 
 
-def _tell_filed(work: Workplace, done: FiledAnalysis, text: str) -> None:
+def _tell_filed(work: program.Workplace, done: FiledAnalysis, text: str) -> None:
     said = _("{id}: filed, kept until {day}")
     if done.erased:
         said = _("{id}: filed, kept until {day}; the audio is erased")
@@ -135,11 +125,11 @@ def _tell_filed(work: Workplace, done: FiledAnalysis, text: str) -> None:
         click.echo(f"  {printable(copy.path, _PATH)}")
 
 
-def _day(work: Workplace, option: str, text: str) -> str:
+def _day(work: program.Workplace, option: str, text: str) -> str:
     """Raises click.UsageError."""
     zone = work.config.service.timezone
     try:
-        return parse_ahead(text, now(), zone).astimezone(zone).date().isoformat()
+        return parse_ahead(text, program.now(), zone).astimezone(zone).date().isoformat()
     except Unreadable:
         said = _("{option}: {text!r} is not a day; accepted: 2027-01-31, 90d, 12w (from now on)")
         raise click.UsageError(said.format(option=option, text=text)) from None
@@ -149,18 +139,18 @@ def _terms_options(command: Callable[..., None]) -> Callable[..., None]:
     """An option for each field of a hold, all of them needed."""
     for name, term in reversed(terms(Hold).items()):
         option = f"--{name.replace('_', '-')}"
-        command = click.option(option, required=True, metavar=term.metavar, help=term.help, type=words)(
-            command
-        )
+        command = click.option(
+            option, required=True, metavar=term.metavar, help=term.help, type=program.words
+        )(command)
     return command
 
 
 @click.command("hold")
-@id_argument
+@program.id_argument
 @_terms_options
 @click.option("--renew", is_flag=True, help="Take the place of the hold there is, once it was reviewed.")
 @click.pass_obj
-def hold_command(work: Workplace, /, id: str, *, renew: bool, **asked: Any) -> None:
+def hold_command(work: program.Workplace, /, id: str, *, renew: bool, **asked: Any) -> None:
     """Keep a recording that serves as testimony: no purge and no delete takes it until it is released.
 
     An overdue review raises an alarm (`check`, `holds`); it never releases. A hold that was reviewed and must
@@ -181,8 +171,8 @@ def hold_command(work: Workplace, /, id: str, *, renew: bool, **asked: Any) -> N
     days = [name for name, term in terms(Hold).items() if term.kind == "day"]
     wanted = Hold(**asked | {name: _day(work, f"--{name}", asked[name]) for name in days})
     archive = work.archive(make=True)
-    recording = find(archive, id)
-    trace = attempt("hold", by=wanted.by)
+    recording = program.find(archive, id)
+    trace = program.attempt("hold", by=wanted.by)
     hold(archive, recording, wanted, trace, rules_of(work.config, trace.at), renew=renew)
     said = _("{id}: on hold ({ground}), to be reviewed {day}")
     ground = label("ground", str(wanted.ground))
@@ -190,11 +180,11 @@ def hold_command(work: Workplace, /, id: str, *, renew: bool, **asked: Any) -> N
 
 
 @click.command("release")
-@id_argument
-@click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
-@click.option("--reason", type=words, metavar="R", help="Why, e.g. how the case ended.")
+@program.id_argument
+@click.option("--by", required=True, type=program.words, metavar="WHO", help="Your name.")
+@click.option("--reason", type=program.words, metavar="R", help="Why, e.g. how the case ended.")
 @click.pass_obj
-def release_command(work: Workplace, id: str, by: str, reason: str | None) -> None:
+def release_command(work: program.Workplace, id: str, by: str, reason: str | None) -> None:
     """End a hold: the recording goes when it is due, at once if that was long ago.
 
     \b
@@ -202,18 +192,18 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
       sipagent release 20261124T222000123-482913 --by "M. Durand" --reason "complaint 2026-41 closed"
     """
     archive = work.archive(make=True)
-    recording = find(archive, id)
+    recording = program.find(archive, id)
     id = recording.id
-    released = end_hold(archive, recording, attempt("release", by=by, detail=reason))
+    released = end_hold(archive, recording, program.attempt("release", by=by, detail=reason))
     click.echo(_("{id}: released; {what_now}").format(id=id, what_now=_what_now(work, released)))
     if work.config.retention.erase_after_note and archive.store.notes(id):
         click.echo(_("Its analysis is filed, so nothing needs the audio any more: see `delete`."))
 
 
 @click.command("holds")
-@form_option
+@program.form_option
 @click.pass_obj
-def holds_command(work: Workplace, form: Form | None) -> None:
+def holds_command(work: program.Workplace, form: program.Form | None) -> None:
     """List what is on hold, those first whose review comes first, and so the overdue ones.
 
     \b
@@ -221,7 +211,7 @@ def holds_command(work: Workplace, form: Form | None) -> None:
       sipagent holds
       sipagent holds --json
     """
-    rows = held(work.archive().store, work.local(now()).date())
+    rows = held(work.archive().store, work.local(program.now()).date())
     if not is_for_table(rows, _("Nothing is on hold."), form):
         return
     screen = console()
@@ -238,14 +228,14 @@ def holds_command(work: Workplace, form: Form | None) -> None:
         screen.print(said.format(n=late), style="bold red")
 
 
-def _what_now(work: Workplace, released: Recording) -> str:
+def _what_now(work: program.Workplace, released: Recording) -> str:
     due_at = due(released, work.terms.period)
     when = full(work.local(due_at))
     past, ahead = _("it was due {when}, and the next purge takes it"), _("it is due {when}")
-    return (past if due_at <= now() else ahead).format(when=when)
+    return (past if due_at <= program.now() else ahead).format(when=when)
 
 
-def _columns(work: Workplace) -> list[Column[HeldRecording]]:
+def _columns(work: program.Workplace) -> list[Column[HeldRecording]]:
     """The day first; the later a field is declared, the sooner its column goes where room is scarce."""
     parts = sorted(terms(Hold).items(), key=lambda one: one[1].kind != "day")
     return [

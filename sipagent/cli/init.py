@@ -41,13 +41,7 @@ from tomlkit.items import Item, Table
 import sipagent
 from retention.texts import Reason, strerror
 from retention.vault import KeysError, new_pair, read_public
-from sipagent.cli.options import (
-    ask_for_new_passphrase,
-    given_passphrase,
-    key_advice,
-    new_passphrase_options,
-    read_passphrase,
-)
+from sipagent.cli import options
 from sipagent.cli.program import FILE, FOLDER, SERVICE, SYSTEM_CONFIG, Failure
 from sipagent.config import rules
 from sipagent.config.errors import ConfigError, accepted_of
@@ -322,7 +316,7 @@ def _passphrase(told: _AnswersFile) -> str:
     if not named:
         raise told.wrong(key, "missing", accepted)
     try:
-        return read_passphrase(told.file.absolute().parent / named)
+        return options.read_passphrase(told.file.absolute().parent / named)
     except Failure as failure:
         raise told.wrong(key, str(failure), accepted) from failure
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
@@ -597,7 +591,7 @@ SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
     metavar="FILE",
     help="Ask nothing: a TOML file with the keys of config.toml, - for stdin.",
 )
-@new_passphrase_options
+@options.new_passphrase_options
 def init_command(
     directory: Path, answers: Path | None, passphrase_file: Path | None, no_passphrase: bool
 ) -> None:
@@ -616,7 +610,7 @@ def init_command(
     """
     place, private = place_of(directory), directory / f"{PAIR}.key"
     refuse_what_exists(directory)
-    passphrase = given_passphrase(passphrase_file, no_passphrase)
+    passphrase = options.given_passphrase(passphrase_file, no_passphrase)
     if answers is not None:
         told = read_answers(answers, place, passphrase, no_passphrase=no_passphrase)
     elif sys.stdin.isatty():
@@ -644,7 +638,7 @@ def _say_what_is_left(place: Place, told: Answers, private: Path) -> None:
     click.echo(_("A refusal that is spoken is heard, too; the shipped notice promises the key alone."))
     click.echo(next_steps(place, config))
     if told.new_key:
-        click.secho(key_advice(private), bold=True)
+        click.secho(options.key_advice(private), bold=True)
     if not told.tables["service"].keys() & rules.SHIPPED_EXAMPLES.keys():
         keys = ", ".join(f"service.{key}" for key in rules.SHIPPED_EXAMPLES)
         said = _("{path}: {keys} are examples: replace them before a network can call.")
@@ -828,7 +822,7 @@ def ask(place: Place, passphrase: str | None, *, no_passphrase: bool) -> Answers
                     answered["trunk"]["password_file"] = PASSWORD_FILE
         recipients = _paths(typed["recording.recipients"])
         if not recipients and passphrase is None and not no_passphrase:
-            passphrase = ask_for_new_passphrase(place.folder / f"{PAIR}.key")
+            passphrase = options.ask_for_new_passphrase(place.folder / f"{PAIR}.key")
         if (again := _otherwise(typed)) is None:
             break
         for question in QUESTIONS:

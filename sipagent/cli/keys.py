@@ -18,31 +18,13 @@ from retention.records import Json
 from retention.texts import Reason
 from retention.vault import Identity, KeysError, PublicKey, read_public
 from sipagent.check.keys import PrivateKey, private_keys
-from sipagent.cli.options import (
-    identity_option,
-    key_advice,
-    new_passphrase,
-    new_passphrase_options,
-    passphrase_option,
-    unlock,
-)
-from sipagent.cli.program import (
-    FILE,
-    Failure,
-    Program,
-    Workplace,
-    attempt,
-    by_option,
-    json_option,
-    now,
-    print_json,
-)
+from sipagent.cli import options, program
 from sipagent.cli.terminal import Column, console, show_table, steps_of
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import shown
 
 
-@click.group("keys", cls=Program)
+@click.group("keys", cls=program.Program)
 def keys_group() -> None:
     """Make, list and rotate the keys that recordings are sealed with.
 
@@ -58,12 +40,12 @@ def keys_group() -> None:
 
 
 @keys_group.command("new", short_help="Make a key pair.")
-@click.argument("stem", required=False, type=FILE, metavar="[STEM]")
+@click.argument("stem", required=False, type=program.FILE, metavar="[STEM]")
 @click.option("--comment", metavar="C", help="Whose key it is; absent: its name and this machine's.")
-@new_passphrase_options
+@options.new_passphrase_options
 @click.pass_obj
 def new_command(
-    work: Workplace,
+    work: program.Workplace,
     /,
     stem: Path | None,
     *,
@@ -88,13 +70,13 @@ def new_command(
     for path in (Path(f"{where}.pub"), Path(f"{where}.key")):
         if path.exists():
             said = _("{file}: exists, and a key is never overwritten").format(file=path)
-            raise Failure(said)  # before the question
-    passphrase = new_passphrase(Path(f"{where}.key"), passphrase_file, no_passphrase)
+            raise program.Failure(said)  # before the question
+    passphrase = options.new_passphrase(Path(f"{where}.key"), passphrase_file, no_passphrase)
     public, private = make_pair(where, passphrase, comment)
     for path in (public, private):
         click.echo(_("wrote {file}").format(file=path))
     what_next = _("Next: name {file} in recording.recipients.").format(file=public)
-    click.echo(f"{what_next} {key_advice(private)}")
+    click.echo(f"{what_next} {options.key_advice(private)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +92,9 @@ class Recipient:
 
 
 @keys_group.command("list", short_help="Who can listen, and to how much.")
-@json_option
+@program.json_option
 @click.pass_obj
-def list_command(work: Workplace, as_json: bool) -> None:
+def list_command(work: program.Workplace, as_json: bool) -> None:
     """List those who can listen: the recipients of new recordings, those of old ones, and keys that lie here.
 
     Tells how many recordings each can open, and whether its private key lies on this machine.
@@ -124,7 +106,7 @@ def list_command(work: Workplace, as_json: bool) -> None:
     """
     rows = list(_recipients(work))
     if as_json:
-        print_json([_json(work, row) for row in rows])
+        program.print_json([_json(work, row) for row in rows])
         return
     screen = console()
     if not rows:
@@ -142,7 +124,7 @@ def list_command(work: Workplace, as_json: bool) -> None:
     show_table(rows, columns, screen)
 
 
-def _recipients(work: Workplace) -> Iterator[Recipient]:
+def _recipients(work: program.Workplace) -> Iterator[Recipient]:
     """The configured ones first, then those only of old recordings, then other private keys."""
     lying = private_keys(work.config)
     here = {key.public: key for key in lying if key.public}
@@ -179,14 +161,14 @@ def _counts(archive: Archive) -> dict[PublicKey, int]:
     return counts
 
 
-def _private(work: Workplace, row: Recipient) -> str | None:
+def _private(work: program.Workplace, row: Recipient) -> str | None:
     if row.private is None:
         return _("elsewhere") if row.key else None
     said = _("here: {file}") if row.private.protected else _("here: {file}, no passphrase")
     return said.format(file=_shown(work, row.private.path))
 
 
-def _json(work: Workplace, row: Recipient) -> Json:
+def _json(work: program.Workplace, row: Recipient) -> Json:
     return {
         "fingerprint": row.key and row.key.id,
         "comment": row.key and row.key.comment,
@@ -199,7 +181,7 @@ def _json(work: Workplace, row: Recipient) -> Json:
     }
 
 
-def _shown(work: Workplace, path: Path | None) -> str | None:
+def _shown(work: program.Workplace, path: Path | None) -> str | None:
     """The path, relative to the configuration if below it."""
     return None if path is None else work.config.named(path)
 
@@ -208,13 +190,13 @@ _SHOWN = 20  # how many failures to show; more have one reason
 
 
 @keys_group.command("rotate", short_help="Seal all recordings to the recipients of now.")
-@identity_option(required=True)
-@passphrase_option
-@by_option
-@json_option
+@options.identity_option(required=True)
+@options.passphrase_option
+@program.by_option
+@program.json_option
 @click.pass_obj
 def rotate_command(
-    work: Workplace, /, *, identity: Path, passphrase_file: Path | None, by: str | None, as_json: bool
+    work: program.Workplace, /, *, identity: Path, passphrase_file: Path | None, by: str | None, as_json: bool
 ) -> int:
     """Seal every recording to the recipients that the configuration names now, in place of those it was for.
 
@@ -227,10 +209,10 @@ def rotate_command(
       sipagent keys rotate --identity /media/usb/recordings.key --by "M. Durand"
     """
     recipients = _named(work)
-    opener = unlock(identity, passphrase_file)
+    opener = options.unlock(identity, passphrase_file)
     done = _rotate(work, opener, recipients, by)
     if as_json:
-        print_json(
+        program.print_json(
             {
                 "recipients": [key.id for key in recipients],
                 "sealed": list(done.sealed),
@@ -243,18 +225,20 @@ def rotate_command(
     return int(bool(done.failed))
 
 
-def _named(work: Workplace) -> list[PublicKey]:
+def _named(work: program.Workplace) -> list[PublicKey]:
     """The recipients of the configuration. Raises Failure, KeysError."""
     keys = dict.fromkeys(read_public(path) for path in work.config.recording.recipients)
     if not keys:
-        raise Failure(_("recording.recipients is empty: there is nobody to seal to"))
+        raise program.Failure(_("recording.recipients is empty: there is nobody to seal to"))
     return list(keys)
 
 
-def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: str | None) -> Rotation:
+def _rotate(
+    work: program.Workplace, opener: Identity, recipients: list[PublicKey], by: str | None
+) -> Rotation:
     """Rotate, with a line in the trace before, and one for the result."""
     archive = work.archive(make=True)
-    trace = attempt("rotate", by=by)
+    trace = program.attempt("rotate", by=by)
     begun = Reason("begun with {0}, to be for {1}", opener.public, _names(recipients))
     archive.store.add_access(replace(trace, detail=begun))
     with steps_of(N_("sealing")) as step:
@@ -262,7 +246,7 @@ def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: 
     counts = f"{len(done.sealed)} sealed anew, {done.already} were so already, {len(done.failed)} failed"
     outcome = "failed" if done.failed else "done"
     ended = f"{counts}; for {_names(recipients)}"
-    archive.store.add_access(replace(trace, at=now(), outcome=outcome, detail=ended))
+    archive.store.add_access(replace(trace, at=program.now(), outcome=outcome, detail=ended))
     return done
 
 

@@ -19,18 +19,8 @@ from retention.records import Access, Hold, Json, Note, Receipt, Recording, Stat
 from retention.rows.counts import LOST, REJECTED
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
+from sipagent.cli import program
 from sipagent.cli.options import MOMENT, filter_options, limit_option, period_of, selection
-from sipagent.cli.program import (
-    Form,
-    Workplace,
-    form_option,
-    id_argument,
-    json_option,
-    meant,
-    now,
-    optional_id_argument,
-    print_json,
-)
 from sipagent.cli.terminal import (
     WIDE,
     WIDER,
@@ -52,21 +42,7 @@ from sipagent.cli.terminal import (
     size,
 )
 from sipagent.config.identity import printable
-from sipagent.languages.labels import (
-    decided,
-    detail_of,
-    fate_of_copy,
-    happening,
-    how_decided,
-    how_drawn,
-    identity,
-    label,
-    length,
-    lines,
-    missing_sound,
-    of_them_there,
-    user_part,
-)
+from sipagent.languages import labels
 from sipagent.operations.persons import Shown, show
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
@@ -75,9 +51,9 @@ DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
 
 @click.command("list")
 @filter_options
-@form_option
+@program.form_option
 @click.pass_obj
-def list_command(work: Workplace, /, form: Form | None, **options: Any) -> None:
+def list_command(work: program.Workplace, /, form: program.Form | None, **options: Any) -> None:
     """List recordings, the newest first.
 
     \b
@@ -92,7 +68,7 @@ def list_command(work: Workplace, /, form: Form | None, **options: Any) -> None:
     if is_for_table(rows, _("No recording matches."), form):
         show_table(newest(rows, screen, options["limit"]), recording_columns(work, rows, screen), screen)
         in_all = ngettext("{n} recording", "{n} recordings", len(rows)).format(n=len(rows))
-        screen.print(f"\n{of_them_there(in_all, rows, size)}", style="dim")
+        screen.print(f"\n{labels.of_them_there(in_all, rows, size)}", style="dim")
     # a person's request concerns these, too
     if (options["caller"] or options["reference"]) and not form:
         others = sum(call.recording_id is None for call in store.each_receipt(chosen))
@@ -110,9 +86,9 @@ def list_command(work: Workplace, /, form: Form | None, **options: Any) -> None:
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="How the call ended.")
 @click.option("--decision", type=click.Choice(DECISIONS), help="Whether it could be recorded.")
 @click.option("--sums", is_flag=True, help="Those that are counted together, and have no receipt each.")
-@form_option
+@program.form_option
 @click.pass_obj
-def calls_command(work: Workplace, /, form: Form | None, sums: bool, **options: Any) -> None:
+def calls_command(work: program.Workplace, /, form: program.Form | None, sums: bool, **options: Any) -> None:
     """List the receipts of all calls, recorded or not, the newest first.
 
     Of rejected calls the first thousand an hour have receipts; what comes beyond is counted together, a line
@@ -162,7 +138,7 @@ def _together(store: Rows, chosen: Selection) -> Iterator[Sum]:
     return store.each_sum(chosen.since, chosen.until) if may_be and asked == Selection() else iter(())
 
 
-def _show_sums(work: Workplace, sums: Sequence[Sum], form: Form | None) -> None:
+def _show_sums(work: program.Workplace, sums: Sequence[Sum], form: program.Form | None) -> None:
     columns: list[Column[Sum]] = [
         Column("from", lambda one: full(work.local(one.from_at))),
         Column("until", lambda one: full(work.local(one.until_at))),
@@ -179,7 +155,7 @@ _USES = ("begun", "done", "refused", "failed")
 
 
 @click.command("accesses")
-@optional_id_argument
+@program.optional_id_argument
 @click.option("--since", metavar="TIME", help=f"At or after: {MOMENT}.")
 @click.option("--until", metavar="TIME", help="Before; a date alone includes that day.")
 @click.option(
@@ -189,10 +165,10 @@ _USES = ("begun", "done", "refused", "failed")
 @click.option("--purpose", metavar="P", help="What it was for.")
 @click.option("--outcome", type=click.Choice(_USES), help="What came of it.")
 @limit_option
-@form_option
+@program.form_option
 @click.pass_obj
 def accesses_command(
-    work: Workplace,
+    work: program.Workplace,
     /,
     id: str | None,
     *,
@@ -203,7 +179,7 @@ def accesses_command(
     purpose: str | None,
     outcome: str | None,
     limit: int | None,
-    form: Form | None,
+    form: program.Form | None,
 ) -> None:
     """List every use of recordings, or of one: what, who, when, why; begun, done, refused or failed.
 
@@ -218,7 +194,7 @@ def accesses_command(
     archive = work.archive()
     store = archive.store
     if id is not None and next(store.each_access(id), None) is None:  # those of a lost row still exist
-        id = meant(archive, id)
+        id = program.meant(archive, id)
     fits = _choice(period, by, {"action": action, "purpose": purpose, "outcome": outcome})
     # in the order of the trace, which does not depend on a clock
     rows = list(islice(filter(fits, store.each_access(id, newest=True)), limit))
@@ -250,7 +226,7 @@ def _who(row: Access) -> str | None:
     return row.by or (f"({known})" if known else None)
 
 
-def _use_columns(work: Workplace) -> list[Column[Access]]:
+def _use_columns(work: program.Workplace) -> list[Column[Access]]:
     return [
         Column("at", lambda row: full(work.local(row.at))),
         Column("action", lambda row: coded("action", row.action)),
@@ -260,7 +236,7 @@ def _use_columns(work: Workplace) -> list[Column[Access]]:
         Column("by", _who, shrinks=True),
         Column("user", lambda row: row.login or row.system_user, room=WIDE, shrinks=True),
         Column("reference", lambda row: row.reference, room=WIDE, shrinks=True),
-        Column("detail", lambda row: detail_of(row) or None, room=WIDER, wraps=True),
+        Column("detail", lambda row: labels.detail_of(row) or None, room=WIDER, wraps=True),
     ]
 
 
@@ -270,10 +246,10 @@ _WHOLE = 1 << 16  # characters: a path, or an analysis, must be shown in full
 
 
 @click.command("show")
-@id_argument
-@json_option
+@program.id_argument
+@program.json_option
 @click.pass_obj
-def show_command(work: Workplace, id: str, as_json: bool) -> None:
+def show_command(work: program.Workplace, id: str, as_json: bool) -> None:
     """Show everything known of one: its call, hold, analyses, every exported copy and every use of it.
 
     The id of a call that was not recorded shows its receipt. As everywhere, the reference of the call will do
@@ -285,14 +261,14 @@ def show_command(work: Workplace, id: str, as_json: bool) -> None:
       sipagent show 482913
     """
     archive = work.archive()
-    known = show(archive, meant(archive, id), work.terms.period)
+    known = show(archive, program.meant(archive, id), work.terms.period)
     if as_json:
-        print_json(known.to_json())
+        program.print_json(known.to_json())
     else:
         _show(work, known, console())
 
 
-def _show(work: Workplace, known: Shown, screen: Console) -> None:
+def _show(work: program.Workplace, known: Shown, screen: Console) -> None:
     row, receipt = known.recording, known.receipt
     own: Fields = (
         _recording_fields(work, known, row) if row else [("id", known.id), (_("recording"), _("none"))]
@@ -307,7 +283,7 @@ def _show(work: Workplace, known: Shown, screen: Console) -> None:
                 (full(work.local(event.at)), _event(event.what, event.by)) for event in receipt.events
             ]
             show_fields(events, screen, _("What happened"))
-        for line in filter(None, (how_drawn(event.what) for event in receipt.events)):
+        for line in filter(None, (labels.how_drawn(event.what) for event in receipt.events)):
             _title(_("How it was drawn"), screen)
             _line(f"  {line}", screen)
     if known.notes:
@@ -318,7 +294,7 @@ def _show(work: Workplace, known: Shown, screen: Console) -> None:
         _title(_("Exported copies"), screen)
     for copy in known.copies:
         _line(f"  {printable(copy.path, _WHOLE)}", screen)
-        _line(f"    {printable(fate_of_copy(copy, full(work.local(copy.at))), _WHOLE)}", screen)
+        _line(f"    {printable(labels.fate_of_copy(copy, full(work.local(copy.at))), _WHOLE)}", screen)
     uses: Fields = [(full(work.local(use.at)), _use(use)) for use in known.accesses]
     show_fields(uses or [(_("none so far"), " ")], screen, _("Uses"))
 
@@ -332,7 +308,7 @@ def _line(text: str, screen: Console) -> None:
     screen.print(Text(text), soft_wrap=True)
 
 
-def _show_note(work: Workplace, note: Note, screen: Console) -> None:
+def _show_note(work: program.Workplace, note: Note, screen: Console) -> None:
     until = f"{work.local(note.expires_at):%Y-%m-%d}"
     when = full(work.local(note.at))
     if note.text is None:
@@ -345,10 +321,12 @@ def _show_note(work: Workplace, note: Note, screen: Console) -> None:
         _line(f"    {printable(line.expandtabs(4), _WHOLE)}", screen)
 
 
-def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
-    present = now()
+def _recording_fields(work: program.Workplace, known: Shown, row: Recording) -> Fields:
+    present = program.now()
     span = _("{first} to {last}")
-    pauses = ", ".join(span.format(first=length(one.from_s), last=length(one.to_s)) for one in row.pauses)
+    pauses = ", ".join(
+        span.format(first=labels.length(one.from_s), last=labels.length(one.to_s)) for one in row.pauses
+    )
     gone = row.purged_at and f"{full(work.local(row.purged_at))}, {distance(row.purged_at, present)}"
     due_at = due(row, work.terms.period)
     told = (
@@ -361,7 +339,7 @@ def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
         ("id", row.id),
         (_("status"), coded("status", row.status)),
         (_("began"), f"{full(work.local(row.started_at))}, {distance(row.started_at, present)}"),
-        (_("length"), length(row.duration_s)),
+        (_("length"), labels.length(row.duration_s)),
         (_("caller"), row.caller),
         (_("called"), row.called),
         (_("operator"), " → ".join(row.each_operator) or None),
@@ -370,7 +348,7 @@ def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
         (_("notice"), f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
         *((name, f"{one.file} (SHA-256 {one.sha256})") for name, one in told.items() if one),
         (_("paused"), pauses or _("never")),
-        *missing_sound(row),
+        *labels.missing_sound(row),
         (_("marks"), marks_of(row) or _("none")),
         *([(_("hold"), _("none"))] if row.hold is None else []),
         (_("file"), row.path and f"{row.path} ({size(row.bytes)})"),
@@ -388,22 +366,22 @@ def _still_sealed(known: Shown, row: Recording) -> Fields:
     return [(_("people"), _("still sealed since the rebuild: `sipagent rebuild --identity KEYFILE`"))]
 
 
-def _hold_fields(work: Workplace, row: Recording, hold: Json) -> Fields:
+def _hold_fields(work: program.Workplace, row: Recording, hold: Json) -> Fields:
     day = str(hold.get("review"))
-    late = _("{day}, OVERDUE").format(day=day) if is_overdue(row, work.local(now()).date()) else day
+    late = _("{day}, OVERDUE").format(day=day) if is_overdue(row, work.local(program.now()).date()) else day
     told = hold | {"ground": coded("ground", hold.get("ground")), "review": late}
     return [(gettext(name.replace("_", " ")), told.get(name)) for name in terms(Hold)]
 
 
-def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
+def _receipt_fields(work: program.Workplace, row: Receipt) -> Fields:
     def local(name: str) -> str | None:
         at = getattr(row, name)
         return at and full(work.local(at))
 
-    played, how = row.notice_played_ms, how_decided(row)
+    played, how = row.notice_played_ms, labels.how_decided(row)
     return [
         (_("outcome"), outcome(row)),
-        (_("decision"), decided(row)),
+        (_("decision"), labels.decided(row)),
         *([(_("how"), how)] if how else []),
         *([(_("not recorded, or less"), coded("because", why))] if (why := row.not_recorded_because) else []),
         (_("decided"), local("decided_at")),
@@ -413,25 +391,25 @@ def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
         (pgettext("when", "connected"), local("connected_at")),
         (_("ended"), local("ended_at")),
         (_("caller"), row.caller),
-        *([(_("number"), known)] if (known := identity(row)) else []),
+        *([(_("number"), known)] if (known := labels.identity(row)) else []),
         (_("called"), row.called),
         (_("operator"), " → ".join(row.each_operator) or None),
-        *lines(row),
+        *labels.lines(row),
     ]
 
 
 def _event(what: str, by: str | None) -> str:
-    told = happening(what)
-    return f"{told} ({label('who', str(user_part(by)))})" if by else told
+    told = labels.happening(what)
+    return f"{told} ({labels.label('who', str(labels.user_part(by)))})" if by else told
 
 
 def _use(use: Access) -> str:
     """`export for quality by M. Durand (root): done, both to /home/durand/call.wav`."""
-    words = [label("action", use.action)]
-    words += [_("for {purpose}").format(purpose=label("purpose", use.purpose))] if use.purpose else []
+    words = [labels.label("action", use.action)]
+    words += [_("for {purpose}").format(purpose=labels.label("purpose", use.purpose))] if use.purpose else []
     words += [_("by {who}").format(who=use.by)] if use.by else []
     known = use.login or use.system_user
     words += [f"({known})"] if known else []
     reference = _("reference {reference}").format(reference=use.reference) if use.reference else None
-    rest = ", ".join(filter(None, (label("use", use.outcome), reference, detail_of(use))))
+    rest = ", ".join(filter(None, (labels.label("use", use.outcome), reference, labels.detail_of(use))))
     return _("{use}: {rest}").format(use=" ".join(words), rest=rest)

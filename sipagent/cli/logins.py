@@ -22,19 +22,8 @@ from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import Account, Token
 from retention.vault import PublicKey, read_public
 from sipagent.agent import stored
+from sipagent.cli import program
 from sipagent.cli.options import options_read
-from sipagent.cli.program import (
-    FILE,
-    Decorated,
-    Form,
-    Program,
-    Workplace,
-    attempt,
-    form_option,
-    now,
-    words,
-    words_by_option,
-)
 from sipagent.cli.terminal import Column, console, full, is_for_table, short, show_table
 from sipagent.config.tables import ROLES, TOKEN_ROLES
 from sipagent.languages.labels import label
@@ -43,7 +32,9 @@ from sipagent.operations import accounts as op
 Row = TypeVar("Row", Account, Token)
 
 
-def role_option(command: Decorated, *, roles: Sequence[str] = ROLES, required: bool = True) -> Decorated:
+def role_option(
+    command: program.Decorated, *, roles: Sequence[str] = ROLES, required: bool = True
+) -> program.Decorated:
     """`--role`, one of these, once or more."""
     return click.option(
         "--role",
@@ -58,7 +49,7 @@ def role_option(command: Decorated, *, roles: Sequence[str] = ROLES, required: b
 key_option = click.option(
     "--key",
     "key_file",
-    type=FILE,
+    type=program.FILE,
     metavar="FILE.pub",
     help="The public key of the pair that opens recordings there.",
 )
@@ -70,11 +61,11 @@ def read_key(path: Path | None) -> PublicKey | None:
 
 
 @contextmanager
-def changing(work: Workplace, by: str | None) -> Iterator[op.Desk]:
+def changing(work: program.Workplace, by: str | None) -> Iterator[op.Desk]:
     """Open the accounts for changes by somebody at this shell."""
     store = work.archive(make=True).store
     with stored.accounts_of(work.config) as accounts:
-        trace = attempt("account", by=by)
+        trace = program.attempt("account", by=by)
         yield op.Desk(accounts=accounts, store=store, trace=trace, keep_refused=store.add_access)
 
 
@@ -84,8 +75,8 @@ def in_words(roles: Iterable[str]) -> str:
 
 
 def show_all(
-    work: Workplace,
-    form: Form | None,
+    work: program.Workplace,
+    form: program.Form | None,
     every: Callable[[Accounts], Sequence[Row]],
     none: str,
     state: Column[Row],
@@ -106,7 +97,7 @@ def show_all(
     show_table(rows, columns, console())
 
 
-def moment(work: Workplace, at: datetime | None) -> str | None:
+def moment(work: program.Workplace, at: datetime | None) -> str | None:
     """A moment of a row, in the service's time zone."""
     return None if at is None else short(work.local(at))
 
@@ -122,7 +113,7 @@ def say_what_is_lost(roles: Iterable[str]) -> None:
 ENROL = "/enrol"  # where a one-time code is used
 
 
-@click.group("user", cls=Program)
+@click.group("user", cls=program.Program)
 def user_group() -> None:
     """Make, list, change, reset and remove the accounts of those who log in to the page.
 
@@ -138,17 +129,17 @@ def user_group() -> None:
     """
 
 
-_NAME = click.argument("name", type=words)
+_NAME = click.argument("name", type=program.words)
 
 
 @user_group.command("add", short_help="Make an account.")
 @_NAME
 @role_option
 @key_option
-@words_by_option
+@program.words_by_option
 @click.pass_obj
 def add_user_command(
-    work: Workplace, /, *, name: str, roles: tuple[str, ...], key_file: Path | None, by: str | None
+    work: program.Workplace, /, *, name: str, roles: tuple[str, ...], key_file: Path | None, by: str | None
 ) -> None:
     """Make an account, and print its one-time code: give it to NAME, who needs nothing else to begin.
 
@@ -171,9 +162,9 @@ def add_user_command(
 
 
 @user_group.command("list", short_help="Who may log in, and how.")
-@form_option
+@program.form_option
 @click.pass_obj
-def list_users_command(work: Workplace, form: Form | None) -> None:
+def list_users_command(work: program.Workplace, form: program.Form | None) -> None:
     """List the accounts: their roles, their keys, and when they were last used.
 
     \b
@@ -196,11 +187,11 @@ def list_users_command(work: Workplace, form: Form | None) -> None:
 @partial(role_option, required=False)
 @key_option
 @click.option("--no-key", is_flag=True, help="Take the key away.")
-@click.option("--name", "new_name", type=words, metavar="NEW", help="Another name, from now on.")
-@words_by_option
+@click.option("--name", "new_name", type=program.words, metavar="NEW", help="Another name, from now on.")
+@program.words_by_option
 @click.pass_obj
 def change_user_command(
-    work: Workplace,
+    work: program.Workplace,
     /,
     *,
     name: str,
@@ -239,9 +230,9 @@ def change_user_command(
 
 @user_group.command("remove", short_help="Remove an account.")
 @_NAME
-@words_by_option
+@program.words_by_option
 @click.pass_obj
-def remove_user_command(work: Workplace, name: str, by: str | None) -> None:
+def remove_user_command(work: program.Workplace, name: str, by: str | None) -> None:
     """Remove an account: whoever is logged in with it is out at once. What it did stays in the trace.
 
     \b
@@ -256,9 +247,9 @@ def remove_user_command(work: Workplace, name: str, by: str | None) -> None:
 
 @user_group.command("reset", short_help="Have an account begin anew.")
 @_NAME
-@words_by_option
+@program.words_by_option
 @click.pass_obj
-def reset_user_command(work: Workplace, name: str, by: str | None) -> None:
+def reset_user_command(work: program.Workplace, name: str, by: str | None) -> None:
     """Take password, authenticator and passkeys away, log everybody out of the account, and print a new
     one-time code.
 
@@ -273,7 +264,7 @@ def reset_user_command(work: Workplace, name: str, by: str | None) -> None:
     _say_code(work, made)
 
 
-def _say_code(work: Workplace, made: op.Coded) -> None:
+def _say_code(work: program.Workplace, made: op.Coded) -> None:
     """Where an issuer logs people in, a code is of no use."""
     account, code = made.account, made.code
     web = work.config.web
@@ -291,10 +282,10 @@ def _say_code(work: Workplace, made: op.Coded) -> None:
         click.echo(f"sipagent: {said}", err=True)
 
 
-def _user_state(work: Workplace, row: Account) -> str:
+def _user_state(work: program.Workplace, row: Account) -> str:
     if row.code_until is None:
         return ", ".join(_ways(row)) or _("none")
-    if row.code_until <= now():
+    if row.code_until <= program.now():
         return _("its code has run out")
     return _("code until {until}").format(until=short(work.local(row.code_until)))
 
@@ -307,7 +298,7 @@ def _ways(row: Account) -> Iterator[str]:
         yield ngettext("{n} passkey", "{n} passkeys", row.passkeys).format(n=row.passkeys)
 
 
-@click.group("token", cls=Program)
+@click.group("token", cls=program.Program)
 def token_group() -> None:
     """Make, list and revoke the tokens of programs that ask the page (`/api/v1`).
 
@@ -327,10 +318,10 @@ def token_group() -> None:
 @partial(role_option, roles=TOKEN_ROLES)
 @click.option("--until", "until_text", metavar="DATE", help="The last day on which it is good; else no end.")
 @key_option
-@words_by_option
+@program.words_by_option
 @click.pass_obj
 def add_token_command(
-    work: Workplace,
+    work: program.Workplace,
     /,
     *,
     name: str,
@@ -348,7 +339,7 @@ def add_token_command(
     zone = work.config.service.timezone
     asked = op.NewToken(name=name, roles=roles, key=read_key(key_file), last_day=until_text)
     with options_read():
-        asked.end(now(), zone)  # before a database is made
+        asked.end(program.now(), zone)  # before a database is made
     with changing(work, by) as desk:
         made = op.add_token(desk, asked, zone)
     say_what_is_lost(roles)
@@ -361,9 +352,9 @@ def add_token_command(
 
 
 @token_group.command("list", short_help="Which tokens there are.")
-@form_option
+@program.form_option
 @click.pass_obj
-def list_tokens_command(work: Workplace, form: Form | None) -> None:
+def list_tokens_command(work: program.Workplace, form: program.Form | None) -> None:
     """List the tokens, also those that were revoked or have ended.
 
     \b
@@ -382,9 +373,9 @@ def list_tokens_command(work: Workplace, form: Form | None) -> None:
 
 @token_group.command("revoke", short_help="End a token.")
 @_NAME
-@words_by_option
+@program.words_by_option
 @click.pass_obj
-def revoke_token_command(work: Workplace, name: str, by: str | None) -> None:
+def revoke_token_command(work: program.Workplace, name: str, by: str | None) -> None:
     """End a token: it opens nothing from now on, and stays in the list.
 
     \b
@@ -397,10 +388,10 @@ def revoke_token_command(work: Workplace, name: str, by: str | None) -> None:
     click.echo(_("{name}: revoked").format(name=token.name))
 
 
-def _token_state(work: Workplace, row: Token) -> str:
+def _token_state(work: program.Workplace, row: Token) -> str:
     if row.revoked_at is not None:
         return _("revoked {at}").format(at=short(work.local(row.revoked_at)))
     if row.until is None:
         return _("good")
-    said = _("good until {until}") if row.is_good(now()) else _("ended {until}")
+    said = _("good until {until}") if row.is_good(program.now()) else _("ended {until}")
     return said.format(until=full(work.local(row.until)))

@@ -8,15 +8,7 @@ from pathlib import Path
 import click
 
 from sipagent import __version__
-from sipagent.cli.program import (
-    LANGUAGE_OPTION,
-    SYSTEM_CONFIG,
-    Program,
-    Workplace,
-    config_option,
-    language_option,
-    translated,
-)
+from sipagent.cli import program
 
 WITHOUT_CONFIG = {"init", "demo", "completion"}
 COMMANDS = {  # where each is below sipagent.cli, and its short help; what is used daily comes first
@@ -80,12 +72,12 @@ def _loaded(name: str) -> click.Command:
     command.short_help = short_help
     for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
         if one.name not in WITHOUT_CONFIG:
-            config_option(one)
-        language_option(one)
+            program.config_option(one)
+        program.language_option(one)
     return command
 
 
-class _Main(Program):
+class _Main(program.Program):
     """The group whose commands are listed without being loaded: for help, and for a shell that completes."""
 
     commands: _Commands
@@ -93,14 +85,14 @@ class _Main(Program):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """As it is listed."""
         command = self.commands.data.get(cmd_name)
-        return command and translated(command)
+        return command and program.translated(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As it is run."""
         name, listed, rest = super().resolve_command(ctx, args)
-        return name, listed and translated(self.commands[args[0]]), rest
+        return name, listed and program.translated(self.commands[args[0]]), rest
 
 
 _LISTED = {name: click.Command(name, short_help=short_help) for name, (_, short_help) in COMMANDS.items()}
@@ -118,9 +110,9 @@ _LISTED = {name: click.Command(name, short_help=short_help) for name, (_, short_
     envvar="SIPAGENT_CONFIG",
     show_envvar=True,
     metavar="PATH",
-    help=f"The configuration, also after the command; else config.toml, else {SYSTEM_CONFIG}.",
+    help=f"The configuration, also after the command; else config.toml, else {program.SYSTEM_CONFIG}.",
 )
-@click.option("--lang", **LANGUAGE_OPTION)
+@click.option("--lang", **program.LANGUAGE_OPTION)
 @click.version_option(__version__, message="sipagent %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, config_path: Path | None) -> None:
@@ -133,4 +125,4 @@ def cli(ctx: click.Context, config_path: Path | None) -> None:
       sipagent init && sipagent check && sipagent run
       sipagent list --since yesterday
     """
-    ctx.obj = Workplace(config_path)
+    ctx.obj = program.Workplace(config_path)

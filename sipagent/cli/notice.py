@@ -11,29 +11,8 @@ from typing import Any
 import click
 
 from retention.records import Json, to_text
+from sipagent.cli import program, terminal
 from sipagent.cli.options import options_read
-from sipagent.cli.program import (
-    Form,
-    Workplace,
-    attempt,
-    form_option,
-    json_option,
-    now,
-    print_json,
-    words,
-    words_by_option,
-)
-from sipagent.cli.terminal import (
-    Column,
-    console,
-    distance,
-    full,
-    in_seconds,
-    is_for_table,
-    show_fields,
-    show_findings,
-    show_table,
-)
 from sipagent.config.hours import OpeningState, Schedule, closures
 from sipagent.operations.parsing import Unreadable, parse_moment, read_field
 from sipagent.operations.today import PlannedSpecial, SpecialWanted, end_special, planned, set_special
@@ -44,9 +23,9 @@ from sipagent.text.notice import SpokenNotice, spoken_notices
 @click.option(
     "--lint", is_flag=True, help="Check words and sound of every prompt in use; exit 1 on an error."
 )
-@json_option
+@program.json_option
 @click.pass_obj
-def notice_command(work: Workplace, *, lint: bool, as_json: bool) -> int:
+def notice_command(work: program.Workplace, *, lint: bool, as_json: bool) -> int:
     """Show the notice of each language, with its length and hash; or check what callers hear.
 
     --lint reads the words in the .txt beside each sound: who records, that the call is recorded, what for,
@@ -62,28 +41,28 @@ def notice_command(work: Workplace, *, lint: bool, as_json: bool) -> int:
     if lint:
         from sipagent.check import notice as check_notice
 
-        return show_findings(list(check_notice.lint(config)), as_json=as_json)
+        return terminal.show_findings(list(check_notice.lint(config)), as_json=as_json)
     notices = spoken_notices(config)
     if as_json:
-        print_json([_notice_json(notice, work) for notice in notices])
+        program.print_json([_notice_json(notice, work) for notice in notices])
         return 0
-    screen = console()
+    screen = terminal.console()
     for notice in notices:
         ways = ", ".join((*notice.numbers, *(_("key {key}").format(key=key) for key in notice.keys)))
         narrowed = ways and notice.language != config.service.language  # which all other callers hear
         title = f"{notice.language}: {ways}" if narrowed else notice.language
-        show_fields(_fields(notice, work), screen, title)
+        terminal.show_fields(_fields(notice, work), screen, title)
     return 0
 
 
-def _fields(notice: SpokenNotice, work: Workplace) -> list[tuple[str, str | None]]:
+def _fields(notice: SpokenNotice, work: program.Workplace) -> list[tuple[str, str | None]]:
     json = _notice_json(notice, work)
     lines: list[str] | list[None] = textwrap.wrap(json["words"] or "", 100) or [None]
     details = json["details"] or {}
     told = textwrap.wrap(details.get("words") or "", 100)
     return [
         (_("file"), json["file"]),
-        (_("length"), in_seconds(json["duration_s"])),
+        (_("length"), terminal.in_seconds(json["duration_s"])),
         ("sha256", json["sha256"]),
         *(("" if place else _("words"), line) for place, line in enumerate(lines)),
         *([(_("details"), details["file"]), ("sha256", details["sha256"])] if details else []),
@@ -91,7 +70,7 @@ def _fields(notice: SpokenNotice, work: Workplace) -> list[tuple[str, str | None
     ]
 
 
-def _notice_json(notice: SpokenNotice, work: Workplace) -> dict[str, Any]:
+def _notice_json(notice: SpokenNotice, work: program.Workplace) -> dict[str, Any]:
     """`file` is relative to the configuration if below it, as in a recording's row."""
     return {
         "language": notice.language,
@@ -118,9 +97,9 @@ _YEARS = range(1970, 2100)  # the languages of the calendars of holidays
 
 @click.command("hours")
 @click.option("--at", "at_text", metavar="TIME", help="Then instead of now: 2026-12-25T10:00, a date.")
-@json_option
+@program.json_option
 @click.pass_obj
-def hours_command(work: Workplace, at_text: str | None, as_json: bool) -> None:
+def hours_command(work: program.Workplace, at_text: str | None, as_json: bool) -> None:
     """Say whether the service takes calls, what of [hours] makes it so, and until when.
 
     \b
@@ -133,25 +112,25 @@ def hours_command(work: Workplace, at_text: str | None, as_json: bool) -> None:
     schedule = replace(work.config.schedule(), today=closures(specials))
     state, until = schedule.state(at), schedule.next_change(at)
     if as_json:
-        print_json(_hours_json(at, schedule, state, until))
+        program.print_json(_hours_json(at, schedule, state, until))
         return
-    show_fields(
+    terminal.show_fields(
         (
-            (_("at"), f"{full(at.astimezone(zone))} {zone}"),
+            (_("at"), f"{terminal.full(at.astimezone(zone))} {zone}"),
             (_("state"), pgettext("service", "open") if state.open else pgettext("service", "closed")),
             (_("why"), _why(state)),
             (_("until"), _until(at, until, work)),
         ),
-        console(),
+        terminal.console(),
     )
 
 
-def _moment(work: Workplace, text: str | None) -> datetime:
+def _moment(work: program.Workplace, text: str | None) -> datetime:
     if text is None:
-        return now()
+        return program.now()
 
     def read(typed: str) -> datetime:
-        at = parse_moment(typed, now(), work.config.service.timezone)
+        at = parse_moment(typed, program.now(), work.config.service.timezone)
         if at.year not in _YEARS:
             raise Unreadable("{0!r} is not in the years {1} to {2}", typed, _YEARS.start, _YEARS.stop - 1)
         return at
@@ -190,15 +169,17 @@ def _why(state: OpeningState) -> str:
 
 @click.command("today")
 @click.option("--closed", is_flag=True, help="It is closed: callers hear prompts.closed.")
-@click.option("--message", metavar="NAME", type=words, help="One of prompts.messages, before the notice.")
+@click.option(
+    "--message", metavar="NAME", type=program.words, help="One of prompts.messages, before the notice."
+)
 @click.option("--from", "since", metavar="TIME", help="Absent: from now on.")
 @click.option("--until", metavar="TIME", help="17:00, tomorrow, 2026-12-24 (that day included), 2h.")
 @click.option("--remove", type=int, metavar="N", help="Take back what has this number in the list.")
-@words_by_option
-@form_option
+@program.words_by_option
+@program.form_option
 @click.pass_obj
 def today_command(
-    work: Workplace,
+    work: program.Workplace,
     /,
     *,
     closed: bool,
@@ -207,7 +188,7 @@ def today_command(
     until: str | None,
     remove: int | None,
     by: str | None,
-    form: Form | None,
+    form: program.Form | None,
 ) -> None:
     """Close for a while, or have callers hear a message before the notice; else list what is set.
 
@@ -223,14 +204,14 @@ def today_command(
     _one_order(closed, message, until, remove)
     store = work.archive(make=until is not None).store
     if remove is not None:
-        end_special(work.config, store, remove, attempt("today", by=by))
+        end_special(work.config, store, remove, program.attempt("today", by=by))
     elif until is not None:
         wanted = SpecialWanted(message=message, since=since, until=until)
         with options_read():
-            set_special(work.config, store, wanted, attempt("today", by=by))
-    rows = planned(store, now())
-    if is_for_table(rows, _("Nothing is different."), form):
-        show_table(rows, _today_columns(work), console())
+            set_special(work.config, store, wanted, program.attempt("today", by=by))
+    rows = planned(store, program.now())
+    if terminal.is_for_table(rows, _("Nothing is different."), form):
+        terminal.show_table(rows, _today_columns(work), terminal.console())
 
 
 def _one_order(closed: bool, message: str | None, until: str | None, remove: int | None) -> None:
@@ -247,23 +228,25 @@ def _one_order(closed: bool, message: str | None, until: str | None, remove: int
         raise click.UsageError(said)
 
 
-def _today_columns(work: Workplace) -> list[Column[PlannedSpecial]]:
+def _today_columns(work: program.Workplace) -> list[terminal.Column[PlannedSpecial]]:
     def state(one: PlannedSpecial) -> str:
         if one.in_force:
             return _("in force")
-        return _("to come") if one.from_at > now() else _("behind another")
+        return _("to come") if one.from_at > program.now() else _("behind another")
 
     closed = pgettext("service", "closed")
     return [
-        Column("n", lambda one: str(one.number), right=True),
-        Column("what", lambda one: _("message {name}").format(name=one.message) if one.message else closed),
-        Column("from", lambda one: full(work.local(one.from_at))),
-        Column("until", lambda one: full(work.local(one.until_at))),
-        Column("state", state),
+        terminal.Column("n", lambda one: str(one.number), right=True),
+        terminal.Column(
+            "what", lambda one: _("message {name}").format(name=one.message) if one.message else closed
+        ),
+        terminal.Column("from", lambda one: terminal.full(work.local(one.from_at))),
+        terminal.Column("until", lambda one: terminal.full(work.local(one.until_at))),
+        terminal.Column("state", state),
     ]
 
 
-def _until(at: datetime, until: datetime | None, work: Workplace) -> str:
+def _until(at: datetime, until: datetime | None, work: program.Workplace) -> str:
     if until is None:
         return _("no change within two years")
-    return f"{full(work.local(until))}, {distance(until, at)}"
+    return f"{terminal.full(work.local(until))}, {terminal.distance(until, at)}"

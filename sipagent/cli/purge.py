@@ -17,29 +17,7 @@ from retention.clock import read_clock
 from retention.erase import Deletion
 from retention.purge import Removal, Stay
 from retention.use import KnownCopy
-from sipagent.cli.options import (
-    agree,
-    caller_option,
-    calls_of,
-    one_of_the_two,
-    options_read,
-    show_calls,
-    yes_option,
-)
-from sipagent.cli.program import (
-    FILE,
-    Failure,
-    Workplace,
-    attempt,
-    json_option,
-    meant,
-    new_file,
-    now,
-    optional_id_argument,
-    print_json,
-    words,
-    words_by_option,
-)
+from sipagent.cli import options, program
 from sipagent.cli.terminal import Column, console, full, show_table, show_titled, size, steps_of
 from sipagent.config.identity import printable
 from sipagent.languages.labels import N_, happening
@@ -57,11 +35,11 @@ from sipagent.text.papers import certificate
 )
 @click.option("--force", is_flag=True, help="With --now in the future: do it.")
 @click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, end the suspension.")
-@words_by_option
-@json_option
+@program.words_by_option
+@program.json_option
 @click.pass_obj
 def purge_command(
-    work: Workplace,
+    work: program.Workplace,
     /,
     *,
     dry_run: bool,
@@ -100,15 +78,15 @@ def purge_command(
         dry_run=dry_run,
         force=force,
         clock_ok=clock_ok,
-        by=attempt("purge", by=by) if by else None,
+        by=program.attempt("purge", by=by) if by else None,
     )
-    wanted.require(now())
+    wanted.require(program.now())
     desk = op.PurgeDesk(
         config=work.config,
         archive=work.archive(make=not dry_run),
         terms=work.terms,
         clock=read_clock(),
-        now=now,
+        now=program.now,
         begins=work.tell_followed,
         tell=lambda line: click.echo(shown(line), err=True),
         warn=lambda line: click.echo(f"sipagent: {shown(line)}", err=True),
@@ -117,9 +95,9 @@ def purge_command(
     try:
         done = op.purge_now(desk, wanted)
     except op.PurgeSuspended as waits:
-        raise Failure(_suspended(waits.why)) from waits
+        raise program.Failure(_suspended(waits.why)) from waits
     if as_json:
-        print_json(done.to_json())
+        program.print_json(done.to_json())
     else:
         _show(work, done, console())
     if done.suspended is not None:
@@ -132,17 +110,19 @@ def _suspended(why: str) -> str:
     return said.format(why=happening(why))
 
 
-def _moment(work: Workplace, at: str | None) -> datetime:
+def _moment(work: program.Workplace, at: str | None) -> datetime:
     if at is None:
-        return now()
-    with options_read():
-        return read_field("now", at, lambda typed: parse_moment(typed, now(), work.config.service.timezone))
+        return program.now()
+    with options.options_read():
+        return read_field(
+            "now", at, lambda typed: parse_moment(typed, program.now(), work.config.service.timezone)
+        )
 
 
 # --- on a terminal ---
 
 
-def _show(work: Workplace, done: op.Purged, screen: Console) -> None:
+def _show(work: program.Workplace, done: op.Purged, screen: Console) -> None:
     dry = done.dry_run
     _show_gone(work, done, screen)
     _show_forgotten(done, screen)
@@ -188,7 +168,7 @@ def _file_name(path: str) -> str:
     return Path(path).name
 
 
-def _show_gone(work: Workplace, done: op.Purged, screen: Console) -> None:
+def _show_gone(work: program.Workplace, done: op.Purged, screen: Console) -> None:
     erased, would = (
         _("{id} erased: its call had wanted it, and something kept it."),
         _("{id} would be erased: its call had wanted it, and something kept it."),
@@ -248,24 +228,28 @@ _PAGE = "\f"  # between two certificates: each on a separate page
 
 
 @click.command("delete")
-@optional_id_argument
-@caller_option
+@program.optional_id_argument
+@options.caller_option
 @click.option(
     "--reason",
     required=True,
-    type=words,
+    type=program.words,
     metavar="R",
     help="Why, e.g. the reference of the person's request.",
 )
-@click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
+@click.option("--by", required=True, type=program.words, metavar="WHO", help="Your name.")
 @click.option(
-    "--certificate", "paper", type=FILE, metavar="FILE", help="Write the certificate there too; a new file."
+    "--certificate",
+    "paper",
+    type=program.FILE,
+    metavar="FILE",
+    help="Write the certificate there too; a new file.",
 )
-@yes_option
-@json_option
+@options.yes_option
+@program.json_option
 @click.pass_obj
 def delete_command(
-    work: Workplace,
+    work: program.Workplace,
     /,
     id: str | None,
     *,
@@ -292,15 +276,15 @@ def delete_command(
           --certificate request-2026-118.txt
       sipagent delete --caller "06 12 34 56 78" --reason "request 2026-118" --by "M. Durand"
     """
-    one_of_the_two(id, caller)
+    options.one_of_the_two(id, caller)
     archive = work.archive(make=True)
-    asked = attempt("delete", by=by, detail=reason)
+    asked = program.attempt("delete", by=by, detail=reason)
     with _paper(work, paper) as keep:
-        ids = _of_caller(work, archive, caller, yes=yes) if caller else [meant(archive, str(id))]
+        ids = _of_caller(work, archive, caller, yes=yes) if caller else [program.meant(archive, str(id))]
         done: list[Deletion] = []
         papers: list[str] = []
         stays: list[str] = []
-        for one in delete_calls(archive, ids, asked, now):
+        for one in delete_calls(archive, ids, asked, program.now):
             if isinstance(one, Stays):
                 stays.append(f"{one.id}{colon()}{shown(one.why)}")
                 continue
@@ -313,37 +297,37 @@ def delete_command(
             papers.append(paper_of)
         if as_json and done:
             told = [one.to_json() for one in done]
-            print_json(told if id is None else told[0])
+            program.print_json(told if id is None else told[0])
         if done:  # last: if the file fails, it has been printed
             keep(_PAGE.join(papers))
     if stays:
-        raise Failure("; ".join(stays))
+        raise program.Failure("; ".join(stays))
 
 
-def _of_caller(work: Workplace, archive: Archive, caller: str, *, yes: bool) -> list[str]:
+def _of_caller(work: program.Workplace, archive: Archive, caller: str, *, yes: bool) -> list[str]:
     """The caller's ids, after the question. Raises click.UsageError, Failure."""
-    calls = calls_of(work, archive, caller)
+    calls = options.calls_of(work, archive, caller)
     if not yes:
-        show_calls(work, archive, calls)
+        options.show_calls(work, archive, calls)
     count = len(calls)
     asked = ngettext("Forget {n} call of {caller} for ever?", "Forget {n} calls of {caller} for ever?", count)
-    agree(asked.format(n=count, caller=printable(caller)), yes=yes)
+    options.agree(asked.format(n=count, caller=printable(caller)), yes=yes)
     return [call.id for call in calls]
 
 
 @contextmanager
-def _paper(work: Workplace, path: Path | None) -> Iterator[Callable[[str], None]]:
+def _paper(work: program.Workplace, path: Path | None) -> Iterator[Callable[[str], None]]:
     """A function that writes the certificate; an error in its file shows before anything is deleted."""
     if path is None:
         yield lambda text: None
         return
     target = path.absolute()
     if os.path.lexists(target):
-        raise Failure(_("{file} exists; accepted: the name of a new file").format(file=path))
+        raise program.Failure(_("{file} exists; accepted: the name of a new file").format(file=path))
     if target.parent.resolve() == work.config.recording.directory.resolve():
         said = _("{file} is among the recordings; the certificate goes elsewhere")
-        raise Failure(said.format(file=path))
-    with new_file(target, replace=False) as (descriptor, name):
+        raise program.Failure(said.format(file=path))
+    with program.new_file(target, replace=False) as (descriptor, name):
 
         def keep(text: str) -> None:
             with open(descriptor, "w", encoding="utf-8", closefd=False) as file:

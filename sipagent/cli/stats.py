@@ -17,19 +17,8 @@ from rich.progress import Progress, TaskID
 from retention.records import Json, to_text
 from retention.rows.selection import Selection
 from retention.statistics import Statistics
+from sipagent.cli import program
 from sipagent.cli.options import period_of
-from sipagent.cli.program import (
-    FILE,
-    Failure,
-    Form,
-    Workplace,
-    form_option,
-    json_option,
-    now,
-    print_csv,
-    print_json,
-    why_not_written,
-)
 from sipagent.cli.terminal import Column, console, figure, show_fields, show_table
 from sipagent.config.sampling import Seed, read_seed
 from sipagent.languages.spoken import language, shown
@@ -46,19 +35,21 @@ _LINES = 31  # of a table that a terminal shows
 @click.command("stats")
 @click.option("--since", metavar="TIME", help="Calls begun at or after: a date, yesterday, 7d, 2w.")
 @click.option("--until", metavar="TIME", help="Calls begun before; a date alone includes that day.")
-@click.option("--html", type=FILE, metavar="FILE", help="Write a page with plots, without personal data.")
+@click.option(
+    "--html", type=program.FILE, metavar="FILE", help="Write a page with plots, without personal data."
+)
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-@form_option
+@program.form_option
 @click.pass_obj
 def stats_command(
-    work: Workplace,
+    work: program.Workplace,
     /,
     *,
     since: str | None,
     until: str | None,
     html: Path | None,
     force: bool,
-    form: Form | None,
+    form: program.Form | None,
 ) -> None:
     """Count calls, refusals by channel and phase, waits and durations, and the recordings kept.
 
@@ -69,28 +60,28 @@ def stats_command(
       sipagent stats --since 2026-11-01 --until 2026-11-30
       sipagent stats --since 30d --html november.html
     """
-    if html is not None and (why := why_not_written(html, force)):
-        raise Failure(why)
+    if html is not None and (why := program.why_not_written(html, force)):
+        raise program.Failure(why)
     period, service = period_of(work, since, until), work.config.service
     figures, tally = _counted(work, period, quiet=form is not None)
     if html is not None:
         from sipagent.operations.register import write_text_whole  # slow to import
 
-        heading = text.heading_of(service, service.language, period, now(), tally)
+        heading = text.heading_of(service, service.language, period, program.now(), tally)
         write_text_whole(html, text.page(figures, heading))
     if form:
         found = figures_of(work.config, figures, period, tally).to_json()
         if form == "json":
-            print_json(found)
+            program.print_json(found)
         else:
-            print_csv([{"figure": name, "value": value} for name, value in _each_figure(found)])
+            program.print_csv([{"figure": name, "value": value} for name, value in _each_figure(found)])
     elif html is not None:
         click.echo(_("wrote {file}").format(file=html))
     else:
-        _show(figures, text.heading_of(service, language(), period, now(), None), console())
+        _show(figures, text.heading_of(service, language(), period, program.now(), None), console())
     if wrong := [_mismatch(name, *both) for name, both in tally.items() if both[0] != both[1]]:
         said = _("these figures do not agree with the chain; {wrong} (see `sipagent verify`)")
-        raise Failure(said.format(wrong="; ".join(wrong)))
+        raise program.Failure(said.format(wrong="; ".join(wrong)))
 
 
 def _each_figure(found: object, name: str = "") -> Iterator[tuple[str, object]]:
@@ -110,7 +101,7 @@ def _mismatch(name: str, rows: int, chain: int) -> str:
 # --- reading ---
 
 
-def _counted(work: Workplace, period: Selection, *, quiet: bool) -> tuple[Statistics, Tally]:
+def _counted(work: program.Workplace, period: Selection, *, quiet: bool) -> tuple[Statistics, Tally]:
     """The figures of the period; on a terminal a bar tells how far it is, where there are many rows."""
     whole, screen = period.since is period.until is None, console(stderr=True)
     with Progress(console=screen, transient=True, disable=quiet or not screen.is_terminal) as progress:
@@ -170,14 +161,14 @@ _SHOWN = 20  # lines of errors; --json has all
 @click.option(
     "--seed",
     "seed_file",
-    type=FILE,
+    type=program.FILE,
     metavar="FILE",
     help="A copy of the seed; default: the one beside the database.",
 )
-@json_option
+@program.json_option
 @click.pass_obj
 def draws_command(
-    work: Workplace, /, *, since: str | None, until: str | None, seed_file: Path | None, as_json: bool
+    work: program.Workplace, /, *, since: str | None, until: str | None, seed_file: Path | None, as_json: bool
 ) -> None:
     """Draw again for every call whose receipt tells of its draw, and compare.
 
@@ -195,7 +186,7 @@ def draws_command(
     seed = _seed(seed_file or work.config.places.seed, named=seed_file is not None)
     found = audit(work.archive().store.each_receipt(period), seed, work.config.host)
     if as_json:
-        print_json(_json(found, period, seed))
+        program.print_json(_json(found, period, seed))
     else:
         _show_draws(found, seed)
     if found.wrong:
@@ -204,7 +195,7 @@ def draws_command(
             "{n} draws cannot be confirmed, beginning with {id}",
             len(found.wrong),
         )
-        raise Failure(said.format(n=len(found.wrong), id=found.wrong[0][0]))
+        raise program.Failure(said.format(n=len(found.wrong), id=found.wrong[0][0]))
 
 
 def _seed(path: Path, *, named: bool) -> Seed | None:

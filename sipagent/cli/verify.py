@@ -14,24 +14,8 @@ from rich.console import Console
 
 from retention.files import write_whole
 from retention.verify import Mismatch
+from sipagent.cli import program
 from sipagent.cli.options import MOMENT, period_of
-from sipagent.cli.program import (
-    FILE,
-    PRESENT,
-    Failure,
-    Form,
-    Program,
-    Workplace,
-    attempt,
-    form_option,
-    id_argument,
-    json_option,
-    meant,
-    now,
-    print_json,
-    why_not_written,
-    words_by_option,
-)
 from sipagent.cli.terminal import (
     Column,
     coded,
@@ -60,14 +44,14 @@ _LONG = 2000  # from this many of anything on, progress shows
     "--head",
     "heads",
     multiple=True,
-    type=PRESENT,
+    type=program.PRESENT,
     metavar="FILE",
     help="A copy of retention.head kept elsewhere; more than one may be given.",
 )
 @click.option("--deep", is_flag=True, help="Read objects too, whose hashes their store tells.")
-@json_option
+@program.json_option
 @click.pass_obj
-def verify_command(work: Workplace, /, *, heads: tuple[Path, ...], deep: bool, as_json: bool) -> int:
+def verify_command(work: program.Workplace, /, *, heads: tuple[Path, ...], deep: bool, as_json: bool) -> int:
     """Check the chain of all that was written, every row against it, every file, every time stamp.
 
     Finds what was changed, dropped, cut off, put back to an earlier state, or put there; names each in one
@@ -84,7 +68,7 @@ def verify_command(work: Workplace, /, *, heads: tuple[Path, ...], deep: bool, a
     with steps(_LONG) as step:
         found = op.verify_all(work.config, archive, step, heads, deep=deep)
     if as_json:
-        print_json(found.to_json())
+        program.print_json(found.to_json())
     else:
         _show(found, console())
     return int(bool(found.problems))
@@ -111,9 +95,9 @@ def _show(found: op.Verification, screen: Console) -> None:
 @click.option(
     "--list", "listed", is_flag=True, help="Show the stamps there are, the newest first, unchecked."
 )
-@json_option
+@program.json_option
 @click.pass_obj
-def stamp_command(work: Workplace, /, *, listed: bool, as_json: bool) -> None:
+def stamp_command(work: program.Workplace, /, *, listed: bool, as_json: bool) -> None:
     """Have the chain's head stamped by the authority of retention.timestamp_url (RFC 3161).
 
     The agent does it by itself every hour. `verify` checks the stamps; so does openssl, without this program.
@@ -129,10 +113,10 @@ def stamp_command(work: Workplace, /, *, listed: bool, as_json: bool) -> None:
         _tell_stamp(work, op.stamp_now(work.config), as_json)
 
 
-def _tell_stamp(work: Workplace, made: op.StampMade, as_json: bool) -> None:
+def _tell_stamp(work: program.Workplace, made: op.StampMade, as_json: bool) -> None:
     last = made.stamp
     if as_json:
-        print_json(made.to_json())
+        program.print_json(made.to_json())
     elif last is not None:
         new = _("stamped entry {seq}: {when}, {authority}")
         old = _("the head has not moved since the stamp of entry {seq}: {when}, {authority}")
@@ -140,7 +124,7 @@ def _tell_stamp(work: Workplace, made: op.StampMade, as_json: bool) -> None:
         click.echo((new if made.stamped else old).format(seq=last.seq, when=when, authority=authority))
 
 
-def _list_stamps(work: Workplace, rows: list[op.KeptStamp | op.BadStamp], as_json: bool) -> None:
+def _list_stamps(work: program.Workplace, rows: list[op.KeptStamp | op.BadStamp], as_json: bool) -> None:
     columns: list[Column[op.KeptStamp | op.BadStamp]] = [
         Column("file", lambda row: row.file),
         Column("at", lambda row: full(work.local(row.at)) if isinstance(row, op.KeptStamp) else None),
@@ -157,7 +141,7 @@ def _list_stamps(work: Workplace, rows: list[op.KeptStamp | op.BadStamp], as_jso
         show_table(rows, columns, console())
 
 
-class _Receipt(Program):
+class _Receipt(program.Program):
     """A group in which what is no command is the call whose receipt is wanted."""
 
     def resolve_command(
@@ -184,36 +168,40 @@ def receipt_group() -> None:
 
 
 @receipt_group.command("give", hidden=True)
-@id_argument
-@click.option("--out", type=FILE, metavar="FILE", help="Write it there; else it is printed.")
+@program.id_argument
+@click.option("--out", type=program.FILE, metavar="FILE", help="Write it there; else it is printed.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-@words_by_option
+@program.words_by_option
 @click.pass_obj
-def give_command(work: Workplace, /, *, id: str, out: Path | None, force: bool, by: str | None) -> None:
+def give_command(
+    work: program.Workplace, /, *, id: str, out: Path | None, force: bool, by: str | None
+) -> None:
     """Give the receipt of a call, in JSON: from the day after the call on."""
-    if out is not None and (why := why_not_written(out, force)):
-        raise Failure(why)
+    if out is not None and (why := program.why_not_written(out, force)):
+        raise program.Failure(why)
     archive = work.archive()
-    made = op.give_receipt(archive, meant(archive, id), attempt("receipt", by=by), now())
+    made = op.give_receipt(
+        archive, program.meant(archive, id), program.attempt("receipt", by=by), program.now()
+    )
     if out is None:
-        print_json(made.to_json())
+        program.print_json(made.to_json())
         return
     write_whole(out, json.dumps(made.to_json(), indent=1).encode() + b"\n")
     click.echo(_("{file}, for the root of {date}").format(file=out, date=made.head.date))
 
 
 @receipt_group.command("verify", short_help="Check a receipt, with no more than the published root.")
-@click.argument("file", type=PRESENT)
+@click.argument("file", type=program.PRESENT)
 @click.option(
     "--root",
     "roots",
-    type=PRESENT,
+    type=program.PRESENT,
     multiple=True,
     required=True,
     metavar="FILE",
     help="The published root of its day; later ones, too, to see that they continue it.",
 )
-@json_option
+@program.json_option
 def verify_receipt_command(file: Path, *, roots: tuple[Path, ...], as_json: bool) -> None:
     """Check a receipt: whether it leads to this root, and what is kept is signed. Exit 1 if not.
 
@@ -225,7 +213,7 @@ def verify_receipt_command(file: Path, *, roots: tuple[Path, ...], as_json: bool
     """
     found = op.check_files(file, roots)
     if as_json:
-        print_json(found.to_json())
+        program.print_json(found.to_json())
         return
     screen, kept = console(), found.kept
     nothing = _("no recording")
@@ -249,9 +237,9 @@ def verify_receipt_command(file: Path, *, roots: tuple[Path, ...], as_json: bool
 
 @receipt_group.command("roots", short_help="The roots of the days, to be published.")
 @click.option("--since", metavar="TIME", help=f"Of that day or later: {MOMENT}.")
-@form_option
+@program.form_option
 @click.pass_obj
-def roots_command(work: Workplace, /, *, since: str | None, form: Form | None) -> None:
+def roots_command(work: program.Workplace, /, *, since: str | None, form: program.Form | None) -> None:
     """List the root of each day, the newest first: files that you publish, where nobody can take them back.
 
     \b

@@ -31,15 +31,8 @@ from typing import Any
 
 from retention.texts import Reason, strerror
 from sipagent.config.load import HostPort
+from sipagent.edge import files
 from sipagent.edge.configuration import EdgePlaces
-from sipagent.edge.files import (
-    has_dialogs,
-    places,
-    put_dialogs_aside,
-    remove_socket,
-    write_files,
-    write_lists,
-)
 from sipagent.edge.plan import Plan
 from sipagent.edge.rpc import EdgeError, EdgeRpc, RejectedCall
 
@@ -60,7 +53,7 @@ class EdgeProcess:
         self, plan: Plan, directory: Path, report: Report, wanted: Callable[[str], None] = lambda place: None
     ) -> None:
         self.plan, self.directory = plan, directory
-        self._places = places(directory)
+        self._places = files.places(directory)
         self._report, self._wanted = report, wanted
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -92,14 +85,14 @@ class EdgeProcess:
         Dialogs that it cannot read are put aside: new calls are more important than those in progress.
         """
         end_leftovers(self._places)
-        write_files(self.plan, self._places)
+        files.write_files(self.plan, self._places)
         try:
             self._spawn()
         except EdgeError as problem:
             about_dialogs = any("ERROR: db_text" in line for line in self._said)
-            if not (about_dialogs and has_dialogs(self._places)):
+            if not (about_dialogs and files.has_dialogs(self._places)):
                 raise
-            put_dialogs_aside(self._places)
+            files.put_dialogs_aside(self._places)
             self._report(f"dialogs in progress put aside: {problem}")
             self._spawn()
 
@@ -203,7 +196,7 @@ class EdgeProcess:
             self._reader.join(STOP_S)
         os.close(self.sentinel)
         self._ports.release()
-        remove_socket(self._places)
+        files.remove_socket(self._places)
         self.sentinel, self._process, self._reader, self._fetcher = -1, None, None, None
 
     def release(self) -> None:
@@ -217,7 +210,7 @@ class EdgeProcess:
         """
         active = self.rpc.active()
         self.plan = plan
-        write_lists(plan, self._places, active)
+        files.write_lists(plan, self._places, active)
         self.rpc.reload()
         self.rpc.allow(plan.calls)
         if plan.tls:

@@ -37,21 +37,9 @@ from sipagent.pjsip.legs import Leg, LegOwner
 from sipagent.pjsip.library import is_settled
 from sipagent.pjsip.media_sources import Sources, bound_to
 from sipagent.pjsip.request_filter import RequestFilter
+from sipagent.sip import request_rules
 from sipagent.sip.messages import age_s, challenge_realm, signalling_source
 from sipagent.sip.packet_filter import Address, Sender, attach, dropped
-from sipagent.sip.request_rules import (
-    WITH_BODY,
-    Ignore,
-    LetGo,
-    Load,
-    Pass,
-    Refuse,
-    Request,
-    RequestRules,
-    Verdict,
-    Wait,
-    read_response,
-)
 from sipagent.sip.session_description import NETWORK, OTHER, Described, NotAcceptable
 
 ANYBODY = [Sender(ip_network(one)) for one in ("0.0.0.0/0", "::/0")]
@@ -217,7 +205,7 @@ class Screening:
         settings = engine.settings
         self._engine = engine
         self._sources = sources
-        self._rules = RequestRules(
+        self._rules = request_rules.RequestRules(
             settings.callers,
             settings.others,
             settings.sip_peer,
@@ -358,10 +346,10 @@ class Screening:
             self._used -= self._closing.popleft()[1]
         return self._used
 
-    def _load(self, request: Request, now: float) -> Load:
+    def _load(self, request: request_rules.Request, now: float) -> request_rules.Load:
         settings, begins = self._engine.settings, request.method == "INVITE" and not request.to_tag
         legs = self._engine.capacity
-        return Load(
+        return request_rules.Load(
             legs=library.call_count(),
             legs_limit=legs,
             sockets=self._sockets(now),
@@ -374,57 +362,57 @@ class Screening:
             audio_at=self._audio_at(request),
         )
 
-    def _age_s(self, request: Request) -> float:
+    def _age_s(self, request: request_rules.Request) -> float:
         """How long a new call has waited here, beside what we hold it back for."""
         age = age_s(request.message, self._engine.settings.hop_token, time.time())
         return max(0.0, age - request.waited_s)
 
-    def _audio_at(self, request: Request) -> int | None:
+    def _audio_at(self, request: request_rules.Request) -> int | None:
         leg = self.leg(request.call_id)
         return leg.audio if leg else None
 
-    def _judge(self, request: Request) -> Verdict:
+    def _judge(self, request: request_rules.Request) -> request_rules.Verdict:
         now = time.monotonic()
         verdict = self._rules.judge(request, self._load(request, now), now)
-        if isinstance(verdict, Pass) and request.to_tag and request.method in OFFERS:
+        if isinstance(verdict, request_rules.Pass) and request.to_tag and request.method in OFFERS:
             verdict = self._comes_in_turn(request, now)
-        if isinstance(verdict, Pass) and request.to_tag and isinstance(request.sdp, Described):
+        if isinstance(verdict, request_rules.Pass) and request.to_tag and isinstance(request.sdp, Described):
             verdict = self._keeps_its_place(request, request.sdp)
-        if isinstance(verdict, Pass) and request.method == "BYE":
+        if isinstance(verdict, request_rules.Pass) and request.method == "BYE":
             return self._farewell(request)
         return verdict
 
-    def _comes_in_turn(self, request: Request, now: float) -> Verdict:
+    def _comes_in_turn(self, request: request_rules.Request, now: float) -> request_rules.Verdict:
         """No offer is made while one waits for its answer (RFC 3261 section 14.2): the library loses count of
         the lines.
         """
         leg = self.leg(request.call_id)
         offers = request.method == "INVITE" or request.sdp is not None
         early = offers and leg and not is_settled(leg.getId()) and not self._rules.is_repeated(request, now)
-        return Refuse(491) if early else Pass()
+        return request_rules.Refuse(491) if early else request_rules.Pass()
 
-    def _keeps_its_place(self, request: Request, sdp: Described) -> Verdict:
+    def _keeps_its_place(self, request: request_rules.Request, sdp: Described) -> request_rules.Verdict:
         """A line of a call's may be closed, but is of audio for good (RFC 3264 section 8): the library would
         accept another, and have no media. Its sockets are of one version of IP.
         """
-        leg = self.leg(request.call_id) if request.method in WITH_BODY else None
+        leg = self.leg(request.call_id) if request.method in request_rules.WITH_BODY else None
         if leg and leg.audio in sdp.others:
-            return Refuse(488, (MOVED.header,))
+            return request_rules.Refuse(488, (MOVED.header,))
         if leg and leg.audio in sdp.places and (leg.audio in sdp.over_ipv6) != (leg.audio in leg.over_ipv6):
-            return Refuse(488, (OTHER_FAMILY.header,))
-        return Pass()
+            return request_rules.Refuse(488, (OTHER_FAMILY.header,))
+        return request_rules.Pass()
 
-    def _farewell(self, request: Request) -> Verdict:
+    def _farewell(self, request: request_rules.Request) -> request_rules.Verdict:
         """Have a leg's sound from before its BYE heard first: the library forgets it with the call."""
         leg = self.leg(request.call_id)
         if leg is None:
-            return Pass()
+            return request_rules.Pass()
         by_tones = any(one and not one.telephone_event for one in (leg, leg.peer))
         if leg.peer and by_tones and request.waited_s < LINGER_S:
-            return Wait(LINGER_S)
+            return request_rules.Wait(LINGER_S)
         if request.waited_s < UNREAD_AGAIN_S and self._sources.unread(leg):
-            return Wait(UNREAD_S)
-        return Pass()
+            return request_rules.Wait(UNREAD_S)
+        return request_rules.Pass()
 
     def _responded(self, message: str, sdp: Described | NotAcceptable | None) -> Described | None:
         """The description of a response, as the library is to see it: a ringing phone's is kept until the
@@ -432,8 +420,8 @@ class Screening:
 
         If a first one does not suit it and a second one does, the library ends the process.
         """
-        response = read_response(message)
-        if response.method not in WITH_BODY:
+        response = request_rules.read_response(message)
+        if response.method not in request_rules.WITH_BODY:
             return None
         if isinstance(sdp, NotAcceptable):
             self._refused = {message: sdp}
@@ -449,27 +437,27 @@ class Screening:
                 del self._early[next(iter(self._early))]
         return None
 
-    def _took(self, request: Request, verdict: Verdict) -> None:
+    def _took(self, request: request_rules.Request, verdict: request_rules.Verdict) -> None:
         now = time.monotonic()
         match verdict:
-            case Pass() if request.method == "ACK" and isinstance(request.sdp, NotAcceptable):
+            case request_rules.Pass() if request.method == "ACK" and isinstance(request.sdp, NotAcceptable):
                 if leg := self.leg(request.call_id):
                     leg.refuses(request.sdp)
-            case Pass():
+            case request_rules.Pass():
                 if self._rules.passed(request, now):
                     self._expect(request)
-            case Refuse(488) if leg := self.leg(request.call_id):
+            case request_rules.Refuse(488) if leg := self.leg(request.call_id):
                 leg.reads(request.message)  # a wish not to be recorded counts in a refused offer, too
-            case Ignore():
+            case request_rules.Ignore():
                 self._ignored += 1
-            case LetGo():
+            case request_rules.LetGo():
                 self._engine.settings.report(GivenUp(request.call_id))
-            case Refuse(status, late=late) if request.method == "INVITE" and not request.to_tag:
+            case request_rules.Refuse(status, late=late) if request.method == "INVITE" and not request.to_tag:
                 if self._rules.first_refused(request, now):
                     source = f"{request.source[0]}:{request.source[1]}"
                     self._engine.settings.report(RefusedByEngine(status, source, request.message, late))
 
-    def _expect(self, request: Request) -> None:
+    def _expect(self, request: request_rules.Request) -> None:
         """Sockets that an offer within a dialog opens beside its leg's are closed with the answer."""
         if request.to_tag:
             self._closes(request.opens(self._audio_at(request)))

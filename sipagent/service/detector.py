@@ -27,16 +27,7 @@ from media.hearing.second_opinion import SecondOpinion
 from retention.texts import reason_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.logs import alert, configure_log
-from sipagent.service.children import (
-    DETECTOR,
-    Alive,
-    DetectorSpec,
-    Drain,
-    Ready,
-    SupervisorLink,
-    ToChild,
-    ToSupervisor,
-)
+from sipagent.service import children
 from sipagent.service.remote_detector import HEAD, SIZE, address, is_ours, received
 from sipagent.service.rules import detectors_of
 from sipagent.voice.detectors import Detectors, detectors
@@ -57,9 +48,11 @@ def tell_trouble(connection: "Connection[tuple[str, str], None]", config: Config
         connection.send(("", ""))
 
 
-def listen(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec) -> None:
+def listen(
+    connection: "Connection[children.ToSupervisor, children.ToChild]", spec: children.DetectorSpec
+) -> None:
     """Answer workers' questions until the supervisor ends it. The whole process."""
-    configure_log(spec.log_json, DETECTOR)
+    configure_log(spec.log_json, children.DETECTOR)
     try:
         serve(connection, spec, detectors_of(spec.config))
     except (ConfigError, OSError) as failure:
@@ -67,12 +60,16 @@ def listen(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec) 
         sys.exit(1)
 
 
-def serve(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec, found: Detectors) -> None:
+def serve(
+    connection: "Connection[children.ToSupervisor, children.ToChild]",
+    spec: children.DetectorSpec,
+    found: Detectors,
+) -> None:
     """Answer with these detectors. Raises OSError if the address is taken."""
     over = threading.Event()
 
-    def heard(message: ToChild) -> None:
-        if isinstance(message, Drain):  # a reload does not change the words
+    def heard(message: children.ToChild) -> None:
+        if isinstance(message, children.Drain):  # a reload does not change the words
             over.set()
 
     def lost() -> None:
@@ -86,12 +83,12 @@ def serve(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec, f
         door.bind(address(spec.address.name))
         door.listen(socket.SOMAXCONN)
         threading.Thread(target=_let_in, args=(door, judge), name="detector-door", daemon=True).start()
-        link = SupervisorLink(connection)
+        link = children.SupervisorLink(connection)
         link.start(heard, lost)
-        link.send(Ready())
+        link.send(children.Ready())
         while not over.wait(PULSE_S):
             judge.wait_turn()
-            link.send(Alive())
+            link.send(children.Alive())
         link.close()
 
 

@@ -30,14 +30,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import structlog
-from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client import CollectorRegistry, ProcessCollector, core, make_wsgi_app
 from prometheus_client.registry import Collector
 
 from retention.clock import ClockReading, read_clock, suspended
@@ -248,21 +241,21 @@ class Metrics(Collector):
     stored: Storing | None = None
     sending: Sending | None = None
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[core.Metric]:
         """All of it, as it is now."""
         figures = self.counting.figures()
-        yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
+        yield core.InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
         yield from self._labelled(figures)
         yield from _line(figures)
         yield from self._today()
         yield from self._not_recorded()
         for name, value in self._plain(figures).items():
             if name in COUNTS:
-                yield CounterMetricFamily(f"sipagent_{name}", COUNTS[name], value=float(value))
+                yield core.CounterMetricFamily(f"sipagent_{name}", COUNTS[name], value=float(value))
             elif name in STATES:
-                yield GaugeMetricFamily(f"sipagent_{name}", STATES[name], value=float(value))
+                yield core.GaugeMetricFamily(f"sipagent_{name}", STATES[name], value=float(value))
 
-    def _labelled(self, figures: Figures) -> Iterator[Metric]:
+    def _labelled(self, figures: Figures) -> Iterator[core.Metric]:
         ended = {(outcome, how, by or NOTHING): n for (outcome, how, by), n in figures.ended.items()}
         refused = {("malformed",): figures.malformed, ("unsupported",): figures.unsupported}
         faults = {(part,): count for part, count in figures.faults.items()}
@@ -274,24 +267,24 @@ class Metrics(Collector):
             ("recorder_faults", ("part",), faults),
         )
         for name, labels, of_each in counted:
-            family = CounterMetricFamily(f"sipagent_{name}", COUNTS[name], labels=labels)
+            family = core.CounterMetricFamily(f"sipagent_{name}", COUNTS[name], labels=labels)
             for values, count in of_each.items():
                 family.add_metric(values, count)
             if family.samples:
                 yield family
 
-    def _today(self) -> Iterator[Metric]:
+    def _today(self) -> Iterator[core.Metric]:
         if special := in_force(self.counting.specials, datetime.now(UTC)):
             name = "today_until_timestamp_seconds"
-            family = GaugeMetricFamily(f"sipagent_{name}", STATES[name], labels=("message",))
+            family = core.GaugeMetricFamily(f"sipagent_{name}", STATES[name], labels=("message",))
             family.add_metric([special.message or ""], special.until_at.timestamp())
             yield family
 
-    def _not_recorded(self) -> Iterator[Metric]:
+    def _not_recorded(self) -> Iterator[core.Metric]:
         """Every reason, so that each begins at 0."""
         if seen := self.watch.latest:
             name = "calls_not_recorded"
-            family = GaugeMetricFamily(f"sipagent_{name}", STATES[name], labels=("because",))
+            family = core.GaugeMetricFamily(f"sipagent_{name}", STATES[name], labels=("because",))
             for why in REASONS:
                 family.add_metric([why], seen.not_recorded.get(why, 0))
             yield family
@@ -329,10 +322,10 @@ class Metrics(Collector):
         return found if seen is None else found | asdict(seen)
 
 
-def _line(figures: Figures) -> Iterator[Metric]:
+def _line(figures: Figures) -> Iterator[core.Metric]:
     """A histogram of each figure, over the legs of calls that have ended."""
     for name, edges in LINE_EDGES.items():
-        family = HistogramMetricFamily(f"sipagent_line_{name}", LINE[name], labels=("leg",))
+        family = core.HistogramMetricFamily(f"sipagent_line_{name}", LINE[name], labels=("leg",))
         for side in SIDES:
             upper = (*edges, math.inf)
             counts = itertools.accumulate(figures.line.get((name, side, edge), 0) for edge in upper)

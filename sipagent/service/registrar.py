@@ -27,36 +27,28 @@ from sipagent.config.identity import printable
 from sipagent.config.load import ConfigError
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import EngineError, PjsipEngine
-from sipagent.service.children import (
-    REGISTRAR,
-    Drain,
-    NotRegistered,
-    Ready,
-    RegistrarSpec,
-    SupervisorLink,
-    ToChild,
-    ToSupervisor,
-    edge_address,
-)
+from sipagent.service import children
 from sipagent.service.control import Orders
 
 PATIENCE_S = 1.0
 FAREWELL_S = 2.0  # how long to wait for the registrar's answer at the end
 
 Inbox = queue.SimpleQueue[Report]
-Send = Callable[[ToSupervisor], None]
+Send = Callable[[children.ToSupervisor], None]
 
 log = structlog.get_logger(__name__)
 
 
-def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: RegistrarSpec) -> None:
+def keep_registered(
+    connection: "Connection[children.ToSupervisor, children.ToChild]", spec: children.RegistrarSpec
+) -> None:
     """Stay registered until the supervisor ends it, or is gone. The whole process."""
-    configure_log(spec.log_json, REGISTRAR)
+    configure_log(spec.log_json, children.REGISTRAR)
     inbox: Inbox = queue.SimpleQueue()
     orders = Orders(0.0)
 
-    def heard(message: ToChild) -> None:
-        if isinstance(message, Drain):  # a reload does not change the trunk
+    def heard(message: children.ToChild) -> None:
+        if isinstance(message, children.Drain):  # a reload does not change the trunk
             end()
 
     def end() -> None:
@@ -70,7 +62,7 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: Regis
     except (ConfigError, EngineError) as failure:
         alert(f"the registrar's account cannot go on: {failure}")
         sys.exit(1)
-    link = SupervisorLink(connection)
+    link = children.SupervisorLink(connection)
     link.start(heard, end)
     try:
         keep(engine, inbox, link.send, orders)
@@ -98,7 +90,7 @@ def _take(engine: PjsipEngine, report: Report, send: Send, registrar: Registrar)
     match report:
         case Registration(active, status, reason):
             retry_s = registrar.answered(active, time.monotonic())
-            send(Ready() if active else NotRegistered())
+            send(children.Ready() if active else children.NotRegistered())
             if active:
                 log.info("registered")
             else:
@@ -122,7 +114,7 @@ def _leave(engine: PjsipEngine, inbox: Inbox) -> None:
                 return
 
 
-def settings(spec: RegistrarSpec, inbox: Inbox) -> EngineSettings:
+def settings(spec: children.RegistrarSpec, inbox: Inbox) -> EngineSettings:
     trunk, login = spec.config.trunk, spec.config.trunk_login()
     return EngineSettings(
         report=inbox.put,
@@ -133,6 +125,6 @@ def settings(spec: RegistrarSpec, inbox: Inbox) -> EngineSettings:
         registrar_proxies=(spec.edge,),
         hop_token=spec.tokens.from_edge,
         way_out_token=spec.tokens.to_edge,
-        sip_peer=edge_address(spec.edge),
+        sip_peer=children.edge_address(spec.edge),
         trunk=Credentials(login.username, login.password, trunk.realm) if login else None,
     )

@@ -23,15 +23,7 @@ from retention.recording_files import Area
 from retention.records import Recording
 from retention.rows.object_rows import Removals
 from retention.rows.rows import Rows, StoreError, UnknownId
-from sipagent.agent.stored import (
-    archive_of,
-    bucket_of,
-    journal_of,
-    row_key_files,
-    shared_of,
-    spool_of,
-    store_of,
-)
+from sipagent.agent import stored
 from sipagent.config.load import Config
 from sipagent.service.control import Alarms
 
@@ -121,7 +113,7 @@ class Storing:
         return StoringHost(
             bucket=self._bucket,
             store=store,
-            here=spool_of(self._config),
+            here=stored.spool_of(self._config),
             marks=Marks(self._config.recording.directory),
             clock=lambda: datetime.now(UTC),
             known=self._known,
@@ -134,7 +126,7 @@ class Storing:
     # up
 
     def _upload(self, stack: ExitStack) -> Callable[[], None]:
-        store = stack.enter_context(journal_of(self._config))
+        store = stack.enter_context(stored.journal_of(self._config))
         uploads = Uploads(self._host(stack, store))
         risen = self._config.shared is None
         stack.callback(uploads.close)
@@ -158,7 +150,7 @@ class Storing:
         return turn
 
     def _tell_shared(self, store: Rows) -> None:
-        here = spool_of(self._config)
+        here = stored.spool_of(self._config)
         kept = {id for area in Area for _, id in here.names(area) if id is not None}
         if store.objects.untold(1):
             with self._reached() as shared:
@@ -167,8 +159,8 @@ class Storing:
 
     def _bring_up_keys(self) -> None:
         """Send up the keys of rows that were files of this host before there was an object store."""
-        files = row_key_files(self._config)
-        with shared_of(self._config) as store:
+        files = stored.row_key_files(self._config)
+        with stored.shared_of(self._config) as store:
             if count := store.bring_up(files):
                 log.info("uploads", detail=f"keys of rows are in the object store by now, {count} bundles")
 
@@ -183,14 +175,14 @@ class Storing:
         """A file whose upload fails stays in the spool, and is tried again; so does one that is being erased,
         or changed by another process."""
         with suppress(ArchiveError, StoreError), self._reached() as shared:
-            archive_of(self._config, shared).rewrite(id, lambda row: row)
+            stored.archive_of(self._config, shared).rewrite(id, lambda row: row)
 
     @contextmanager
     def _reached(self) -> Iterator[Rows]:
         """The rows that all hosts share, over a connection that is kept as long as it works."""
         try:
             if self._shared is None:
-                self._shared = store_of(self._config)
+                self._shared = stored.store_of(self._config)
             yield self._shared
         except UnknownId:
             raise
@@ -206,7 +198,7 @@ class Storing:
     # away
 
     def _remove(self, stack: ExitStack) -> Callable[[], None]:
-        store = stack.enter_context(journal_of(self._config))
+        store = stack.enter_context(stored.journal_of(self._config))
         refusals = ObjectEraser(self._host(stack, store))
         self._refusals = refusals
         looked_at = 0.0
@@ -227,7 +219,7 @@ class Storing:
 @contextmanager
 def storing(config: Config, alert: Callable[[str], None]) -> Iterator[Storing | None]:
     """Have both threads run, where recordings are objects."""
-    bucket = bucket_of(config)
+    bucket = stored.bucket_of(config)
     if bucket is None:
         yield None
         return

@@ -49,20 +49,7 @@ from sipagent.edge.plan import (
 from sipagent.edge.process import EdgeElsewhere, EdgeProcess
 from sipagent.edge.rpc import EdgeError, RejectedCall
 from sipagent.logs import alert, configure_log
-from sipagent.service.children import (
-    DETECTOR,
-    REGISTRAR,
-    Child,
-    DetectorSpec,
-    RegistrarSpec,
-    Reload,
-    WorkerSpec,
-    asked,
-    end_server,
-    engine_limits,
-    limits_for,
-    worker_name,
-)
+from sipagent.service import children
 from sipagent.service.cluster import HostBoard, among_hosts
 from sipagent.service.control import BEFORE_CALLS, Orders, Systemd, Wake, alone_on, heed
 from sipagent.service.edge import Edge, EdgeCare, Rejections
@@ -90,7 +77,7 @@ log = structlog.get_logger(__name__)
 
 def needed(config: Config) -> bool:
     """Whether workers take the calls. Asks an engine only if the answer depends on it. Raises ConfigError."""
-    return needs_edge(config, limits_for(config))
+    return needs_edge(config, children.limits_for(config))
 
 
 def _listening(config: Config) -> tuple[Config, DetectorAddress | None]:
@@ -102,7 +89,7 @@ def _listening(config: Config) -> tuple[Config, DetectorAddress | None]:
     if refusal.engine == "none":
         return config, None
     try:
-        key, trouble = asked("sipagent.service.detector:tell_trouble", config)
+        key, trouble = children.asked("sipagent.service.detector:tell_trouble", config)
     except EOFError:
         key, trouble = DetectorUnavailable.key, "the process that loads it has died"
     if not trouble:
@@ -133,24 +120,26 @@ class ChildSpecs:
 
     def slots(self) -> list[ChildSlot]:
         """A slot for every child that must run."""
-        found = [ChildSlot(DETECTOR, None, lambda _: self._detector())] if self.detector else []
+        found = [ChildSlot(children.DETECTOR, None, lambda _: self._detector())] if self.detector else []
         found += [self.worker(index) for index in range(self.layout.workers)]
         if self.config.trunk.registrar:
-            found.append(ChildSlot(REGISTRAR, None, lambda _: self._registrar()))
+            found.append(ChildSlot(children.REGISTRAR, None, lambda _: self._registrar()))
         return found
 
     def worker(self, index: int) -> ChildSlot:
-        name, target = worker_name(index), "sipagent.service.worker:work"
-        return ChildSlot(name, index, lambda refused: Child(name, target, self.worker_spec(index, refused)))
+        name, target = children.worker_name(index), "sipagent.service.worker:work"
+        return ChildSlot(
+            name, index, lambda refused: children.Child(name, target, self.worker_spec(index, refused))
+        )
 
     @property
     def workers_rules(self) -> Admission:
         """The rules of calls, with how many calls one worker takes: the edge counts the calls of all."""
         return replace(self.rules, calls=self.layout.per_worker)
 
-    def worker_spec(self, index: int, refused: tuple[Receipt, ...]) -> WorkerSpec:
+    def worker_spec(self, index: int, refused: tuple[Receipt, ...]) -> children.WorkerSpec:
         """The specification of a worker that is started now."""
-        return WorkerSpec(
+        return children.WorkerSpec(
             index=index,
             listen=self.plan.worker(index),
             edge=self.plan.proxy,
@@ -166,14 +155,16 @@ class ChildSpecs:
             detector=self.detector,
         )
 
-    def _registrar(self) -> Child:
-        spec = RegistrarSpec(self.plan.account, self.plan.proxy, self.tokens, self.config, self._log_json)
-        return Child(REGISTRAR, "sipagent.service.registrar:keep_registered", spec)
+    def _registrar(self) -> children.Child:
+        spec = children.RegistrarSpec(
+            self.plan.account, self.plan.proxy, self.tokens, self.config, self._log_json
+        )
+        return children.Child(children.REGISTRAR, "sipagent.service.registrar:keep_registered", spec)
 
-    def _detector(self) -> Child:
+    def _detector(self) -> children.Child:
         assert self.detector is not None
-        spec = DetectorSpec(self.detector, self.config, self._log_json, self._drain_s)
-        return Child(DETECTOR, "sipagent.service.detector:listen", spec)
+        spec = children.DetectorSpec(self.detector, self.config, self._log_json, self._drain_s)
+        return children.Child(children.DETECTOR, "sipagent.service.detector:listen", spec)
 
     def change(self, file: Config) -> range:
         """Use another configuration from now on; returns the additional workers. Raises ConfigError.
@@ -207,9 +198,9 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
     orders = Orders(drain_s)
     heed(orders)
     systemd.say(BEFORE_CALLS)
-    specs = ChildSpecs(config, engine_limits(), log_json=log_json, drain_s=drain_s)
+    specs = ChildSpecs(config, children.engine_limits(), log_json=log_json, drain_s=drain_s)
     with ExitStack() as stack:
-        stack.callback(end_server)  # nothing of ours is left once this process has ended
+        stack.callback(children.end_server)  # nothing of ours is left once this process has ended
         wake = Wake()
         stack.callback(wake.close)
         stack.enter_context(alone_on(config))
@@ -332,7 +323,7 @@ class Service:
         specs, specials = self.specs, self._orders.specials
         if specials != specs.rules.specials:
             specs.rules = with_specials(specs.rules, specials)
-            self.supervisor.tell_all(Reload(specs.config, specs.workers_rules))
+            self.supervisor.tell_all(children.Reload(specs.config, specs.workers_rules))
             self.sharing.reload(specs.rules)
 
     def reload(self) -> bool:
@@ -346,7 +337,7 @@ class Service:
         except ConfigError as wrong:
             log.error("reload_refused", reason=str(wrong))
             return False
-        self.supervisor.tell_all(Reload(specs.config, specs.workers_rules))
+        self.supervisor.tell_all(children.Reload(specs.config, specs.workers_rules))
         self.supervisor.care.change(specs.plan)
         for index in more:
             self.supervisor.slots.append(specs.worker(index))  # started at the next turn

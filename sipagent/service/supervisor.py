@@ -31,22 +31,7 @@ from sipagent.agent.board import BoardAnswer, BoardRequest, Leave
 from sipagent.agent.engine import RealmLearnt, Side
 from sipagent.agent.figures import Figures, total
 from sipagent.agent.operators import LocalBoardClient
-from sipagent.service.children import (
-    DETECTOR,
-    REGISTRAR,
-    Alerted,
-    Alive,
-    Backoff,
-    CallerRefused,
-    Child,
-    Drain,
-    NotRegistered,
-    Ready,
-    ThreadTimes,
-    ToChild,
-    ToSupervisor,
-    could_not_run,
-)
+from sipagent.service import children
 from sipagent.service.control import Orders, Systemd, Wake, status_of, tell_draining
 from sipagent.service.edge import EdgeCare, increase
 
@@ -76,15 +61,15 @@ class ChildSlot:
 
     name: str
     index: int | None
-    start: Callable[[tuple[Receipt, ...]], Child]
-    backoff: Backoff = field(default_factory=Backoff)
-    child: Child | None = None
+    start: Callable[[tuple[Receipt, ...]], children.Child]
+    backoff: children.Backoff = field(default_factory=children.Backoff)
+    child: children.Child | None = None
     ready: bool = False
     failed: bool = False  # since it was last ready
     due: float | None = 0.0
     refused: dict[str, Receipt] = field(default_factory=dict)
     silent_at: float | None = None  # when a worker that takes calls has been silent for too long
-    threads: ThreadTimes | None = None  # what they had LOOK_S before that
+    threads: children.ThreadTimes | None = None  # what they had LOOK_S before that
 
     def alive(self, now: float | None) -> None:
         """It has given a sign; None: it need not."""
@@ -154,7 +139,7 @@ class Supervisor:
         if happened & {*edge}:
             self.care.died(now)
 
-    def _receive(self, slot: ChildSlot, child: Child, now: float) -> None:
+    def _receive(self, slot: ChildSlot, child: children.Child, now: float) -> None:
         try:
             while child.connection.poll():
                 self.heard(slot, child.connection.recv(), now)
@@ -163,15 +148,15 @@ class Supervisor:
 
     # --- what happens ---
 
-    def heard(self, slot: ChildSlot, message: ToSupervisor, now: float) -> None:
+    def heard(self, slot: ChildSlot, message: children.ToSupervisor, now: float) -> None:
         """Process a child's message."""
         match message:
-            case Ready():
+            case children.Ready():
                 self._ready(slot)
-                slot.alive(None if self.draining or slot.name == REGISTRAR else now)
-            case Alive():
+                slot.alive(None if self.draining or slot.name == children.REGISTRAR else now)
+            case children.Alive():
                 slot.alive(None if self.draining else now)
-            case CallerRefused(receipt):
+            case children.CallerRefused(receipt):
                 slot.refused[receipt.id] = receipt
                 if len(slot.refused) > REMEMBERED:
                     del slot.refused[next(iter(slot.refused))]
@@ -180,10 +165,10 @@ class Supervisor:
                 for one in self.slots:
                     if one.index is not None and one.child:
                         one.child.send(self._realms[of])
-            case Alerted(reason, call):
+            case children.Alerted(reason, call):
                 if logs.alerted is not None:
                     logs.alerted(reason, call)
-            case NotRegistered():
+            case children.NotRegistered():
                 slot.ready = False
                 self.shared.registered(False)
             case _:
@@ -192,7 +177,7 @@ class Supervisor:
 
     def _ready(self, slot: ChildSlot) -> None:
         slot.ready, slot.failed = True, False
-        if slot.name == REGISTRAR:
+        if slot.name == children.REGISTRAR:
             self.shared.registered(True)
         elif slot.index is not None and not self.draining:
             if child := slot.child:
@@ -207,7 +192,7 @@ class Supervisor:
         slot.alive(None)
         had_calls, slot.ready = slot.ready, False
         code = child.close() if child else None
-        if slot.name == REGISTRAR:
+        if slot.name == children.REGISTRAR:
             self.shared.registered(False)
         elif slot.index is not None and had_calls:  # else another may still have this slot: see `worker`
             self.care.worker_died(slot.index, crashed=None if code is None else -code in CRASHES)
@@ -250,7 +235,7 @@ class Supervisor:
             self._systemd.ready()
         self._systemd.look(now, self._status)
 
-    def _hangs(self, slot: ChildSlot, child: Child, now: float) -> bool:
+    def _hangs(self, slot: ChildSlot, child: children.Child, now: float) -> bool:
         """Not one that gets no processor: its successor would get none, either, and it has calls.
 
         A child that drains makes its last recordings at the end, and is silent meanwhile.
@@ -261,7 +246,7 @@ class Supervisor:
         seconds, slot.silent_at = now - slot.silent_at + LOOK_S, now + LOOK_S
         if before is None:
             return False
-        if could_not_run(before, slot.threads, seconds):
+        if children.could_not_run(before, slot.threads, seconds):
             log.warning("worker_could_not_run", name=slot.name, seconds=round(seconds))
             return False
         return True
@@ -291,7 +276,7 @@ class Supervisor:
 
     def _status(self) -> str:
         ready = {slot.name: slot.ready for slot in self.slots}
-        registered = ready.pop(REGISTRAR, None)
+        registered = ready.pop(children.REGISTRAR, None)
         lacks = [f"{name} is not ready" for name, is_ready in ready.items() if not is_ready]
         if not self.care.up:
             lacks.append("the edge is not up")
@@ -356,27 +341,27 @@ class Supervisor:
         for slot in self.slots:
             slot.due = None
             slot.alive(None)
-            if slot.child and slot.name != DETECTOR:
-                slot.child.send(Drain(max(0.0, ending_at - now)))
+            if slot.child and slot.name != children.DETECTOR:
+                slot.child.send(children.Drain(max(0.0, ending_at - now)))
         self._end_detector()
 
     def _end_detector(self) -> None:
         """End the detector last: workers ask it until their last call has ended."""
         left = [slot for slot in self.slots if slot.child]
-        if self.draining and all(slot.name == DETECTOR for slot in left):
+        if self.draining and all(slot.name == children.DETECTOR for slot in left):
             for slot in left:
                 if slot.child:
-                    slot.child.send(Drain(0.0))
+                    slot.child.send(children.Drain(0.0))
 
     # --- changes ---
 
-    def tell(self, index: int, message: ToChild) -> None:
+    def tell(self, index: int, message: children.ToChild) -> None:
         """Send a message to a worker; it is lost if the worker is not running now."""
         for slot in self.slots:
             if slot.index == index and slot.child:
                 slot.child.send(message)
 
-    def tell_all(self, message: ToChild) -> None:
+    def tell_all(self, message: children.ToChild) -> None:
         """Tell every child."""
         for slot in self.slots:
             if slot.child:

@@ -34,19 +34,7 @@ from sipagent.config.load import ConfigError
 from sipagent.edge.plan import pbx_hosts
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import EngineError, PjsipEngine
-from sipagent.service.children import (
-    Alive,
-    CallerRefused,
-    Drain,
-    Ready,
-    Reload,
-    SupervisorLink,
-    ToChild,
-    ToSupervisor,
-    WorkerSpec,
-    edge_address,
-    worker_name,
-)
+from sipagent.service import children
 from sipagent.service.control import Orders
 from sipagent.service.one_process import engine_settings
 from sipagent.service.remote_detector import remote_detectors
@@ -57,9 +45,11 @@ LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 log = structlog.get_logger(__name__)
 
 
-def work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec) -> None:
+def work(
+    connection: "Connection[children.ToSupervisor, children.ToChild]", spec: children.WorkerSpec
+) -> None:
     """Take calls until the supervisor ends it, or is gone. The whole process."""
-    configure_log(spec.log_json, worker_name(spec.index))
+    configure_log(spec.log_json, children.worker_name(spec.index))
     try:
         with ExitStack() as stack:
             _work(connection, spec, stack)
@@ -71,7 +61,11 @@ def work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec) -> N
         sys.exit(1)
 
 
-def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, stack: ExitStack) -> None:
+def _work(
+    connection: "Connection[children.ToSupervisor, children.ToChild]",
+    spec: children.WorkerSpec,
+    stack: ExitStack,
+) -> None:
     config = spec.config
     stack.enter_context(at_work(config.places, spec.index))
     store = stack.enter_context(journal_of(config, worker=spec.index))
@@ -80,7 +74,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
     waited = take_in_reserves(store, [path], alert)
     marked = (id for id in archive.marks.ids() if worker_of(id) == spec.index)
     left = tuple(dict.fromkeys((*left_by(store, spec.index), *waited, *marked)))
-    link = SupervisorLink(connection)
+    link = children.SupervisorLink(connection)
     reserve = Reserve(path, spec.rules.calls)
     recorder = WorkerRecorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
     recorder.send = link.send
@@ -93,7 +87,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
         board_client=RemoteBoardClient(link.send),
         ids=Ids(spec.index, spec.rules.host),
         behind_edge=True,
-        ready=lambda: link.send(Ready()),
+        ready=lambda: link.send(children.Ready()),
     )
     engine = PjsipEngine(settings(spec, agent, link.send))
     orders = WorkerOrders(spec.drain_s, agent, engine)
@@ -112,7 +106,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
     telling.tell()
 
 
-def recover_left(agent: Agent, spec: WorkerSpec, left: tuple[str, ...]) -> None:
+def recover_left(agent: Agent, spec: children.WorkerSpec, left: tuple[str, ...]) -> None:
     """Recover only what the worker before this one has left; in `assembler`."""
     archive, format = agent.recorder.archive, spec.config.recording.format
     for receipt in spec.refused:
@@ -127,11 +121,11 @@ def recover_left(agent: Agent, spec: WorkerSpec, left: tuple[str, ...]) -> None:
 class WorkerRecorder(Recorder):
     """Also tells the supervisor of a refusal, before any disk has it."""
 
-    send: Callable[[CallerRefused], None]
+    send: Callable[[children.CallerRefused], None]
 
     def keep_receipt(self, receipt: Receipt, *, may_wait: bool = False) -> None:
         if receipt.decision == "refused" and receipt.ended_at is None:
-            self.send(CallerRefused(receipt))
+            self.send(children.CallerRefused(receipt))
         super().keep_receipt(receipt, may_wait=may_wait)
 
 
@@ -142,14 +136,14 @@ class WorkerOrders(Orders):
         super().__init__(drain_s)
         self._agent = agent
         self.engine = engine
-        self.reloads: queue.SimpleQueue[Reload] = queue.SimpleQueue()
+        self.reloads: queue.SimpleQueue[children.Reload] = queue.SimpleQueue()
 
-    def heard(self, message: ToChild) -> None:
+    def heard(self, message: children.ToChild) -> None:
         """Take in what the supervisor says."""
         match message:
-            case Drain(patience_s):
+            case children.Drain(patience_s):
                 self.end_within(patience_s)
-            case Reload():
+            case children.Reload():
                 self.reloads.put(message)
             case _:
                 self._agent.post(message)
@@ -170,7 +164,7 @@ class WorkerOrders(Orders):
 class Pulse:
     """Tells the supervisor by `send` that this thread is running."""
 
-    def __init__(self, send: Callable[[Alive], None]) -> None:
+    def __init__(self, send: Callable[[children.Alive], None]) -> None:
         self._send = send
         self._due = 0.0
 
@@ -178,7 +172,7 @@ class Pulse:
         """Called in every turn; `now` is monotonic s."""
         if now >= self._due:
             self._due = now + PULSE_S
-            self._send(Alive())
+            self._send(children.Alive())
 
 
 def over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> bool:
@@ -205,7 +199,7 @@ def of_edge(rules: Admission) -> Admission:
     return replace(rules, allowed=LOOPBACK)
 
 
-def settings(spec: WorkerSpec, agent: Agent, send: Callable[[RealmLearnt], None]) -> EngineSettings:
+def settings(spec: children.WorkerSpec, agent: Agent, send: Callable[[RealmLearnt], None]) -> EngineSettings:
     """The settings of one process, except the addresses: SIP only comes from the edge, and leaves through
     it. `send`: to the supervisor, for the other workers."""
     alone = engine_settings(spec.config, agent)
@@ -230,5 +224,5 @@ def settings(spec: WorkerSpec, agent: Agent, send: Callable[[RealmLearnt], None]
         outbound_proxies=(spec.edge, *alone.outbound_proxies),
         hop_token=spec.tokens.from_edge,
         way_out_token=spec.tokens.to_edge,
-        sip_peer=edge_address(spec.edge),
+        sip_peer=children.edge_address(spec.edge),
     )

@@ -23,23 +23,7 @@ from starlette.responses import HTMLResponse, Response
 
 from retention.records import Receipt, Term, reference_of
 from sipagent import __version__
-from sipagent.languages import spoken
-from sipagent.languages.labels import (
-    N_,
-    NO_PROOF,
-    Kind,
-    detail_of,
-    fate_of_copy,
-    happening,
-    how_decided,
-    how_drawn,
-    identity,
-    length,
-    lines,
-    missing_sound,
-    operators,
-    user_part,
-)
+from sipagent.languages import labels, spoken
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import colon, shown
 from sipagent.languages.typography import NARROW
@@ -150,18 +134,24 @@ def _environment() -> Environment:
         "Right": Right,
         "version": __version__,
         "colon": colon,
-        "fate": fate_of_copy,
-        "no_proof": lambda: spoken.gettext(NO_PROOF),
-        "detail_of": lambda use: happened(detail_of(use), lambda line: line),
+        "fate": labels.fate_of_copy,
+        "no_proof": lambda: spoken.gettext(labels.NO_PROOF),
+        "detail_of": lambda use: happened(labels.detail_of(use), lambda line: line),
     }
-    made.filters |= {"happening": happened, "shown": shown, "length": length, "size": size, "user": user}
+    made.filters |= {
+        "happening": happened,
+        "shown": shown,
+        "length": labels.length,
+        "size": size,
+        "user": user,
+    }
     made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
-    made.filters |= {"decided": decided, "how_drawn": how_drawn, "reference": reference_of}
-    made.filters["missing_sound"] = missing_sound
-    made.filters["how_decided"] = lambda row: how_decided(replace(row, dtmf_method=None))
-    made.filters |= {"identity": identity, "prompt": prompt_shown, "days": day_shown}
-    made.filters["lines"] = lines
-    made.filters["operators"] = lambda row: operators(row) or "–"
+    made.filters |= {"decided": decided, "how_drawn": labels.how_drawn, "reference": reference_of}
+    made.filters["missing_sound"] = labels.missing_sound
+    made.filters["how_decided"] = lambda row: labels.how_decided(replace(row, dtmf_method=None))
+    made.filters |= {"identity": labels.identity, "prompt": prompt_shown, "days": day_shown}
+    made.filters["lines"] = labels.lines
+    made.filters["operators"] = lambda row: labels.operators(row) or "–"
     made.filters |= {"of_term": lambda value, term: term_shown(term, value), "gettext": spoken.gettext}
     return made
 
@@ -187,7 +177,7 @@ def day_shown(text: str) -> str:
     return re.sub(r"\b\d{4}-\d\d-\d\d\b", lambda found: words.written_day(found[0]), text)
 
 
-def happened(what: str, worded: Callable[[str], str] = happening) -> str:
+def happened(what: str, worded: Callable[[str], str] = labels.happening) -> str:
     """A line of a story or of the trace in words, with `201` in the place of a whole address."""
     return re.sub(r"\bsips?:([^\s@;]+)@[^\s,;)]+", r"\1", day_shown(worded(what)))
 
@@ -195,7 +185,7 @@ def happened(what: str, worded: Callable[[str], str] = happening) -> str:
 _NAMED = ("by", "decision", "moment", "outcome")  # whose codes have words in English, too
 
 
-def label(kind: Kind, code: str) -> str:
+def label(kind: labels.Kind, code: str) -> str:
     """The words for a code; where they are the code itself, its beginning without underscores."""
     named = label_of(kind, code)
     if named == code and kind in _NAMED:
@@ -210,16 +200,16 @@ def decided(row: Receipt) -> str:
 
 
 _PROMPTS = {
-    "notice": N_("the notice"),
-    "details": N_("the details of the notice"),
-    "welcome": N_("the greeting of calls that are not recorded"),
-    "refused": N_("what callers hear after a refusal"),
-    "confirm": N_("the question after an unclear answer"),
-    "closed": N_("what callers hear outside hours"),
-    "unavailable": N_("what callers hear when nobody is free"),
-    "hold_music": N_("the music"),
-    "please_hold": N_("what callers hear on hold"),
-    "choose": N_("the choice of a language"),
+    "notice": labels.N_("the notice"),
+    "details": labels.N_("the details of the notice"),
+    "welcome": labels.N_("the greeting of calls that are not recorded"),
+    "refused": labels.N_("what callers hear after a refusal"),
+    "confirm": labels.N_("the question after an unclear answer"),
+    "closed": labels.N_("what callers hear outside hours"),
+    "unavailable": labels.N_("what callers hear when nobody is free"),
+    "hold_music": labels.N_("the music"),
+    "please_hold": labels.N_("what callers hear on hold"),
+    "choose": labels.N_("the choice of a language"),
 }
 
 
@@ -246,7 +236,7 @@ def size(count: int | None) -> str:
 
 def user(address: str | None) -> str:
     """`201` of `sip:201@pbx.example.net`."""
-    return user_part(address) or "–"
+    return labels.user_part(address) or "–"
 
 
 def cut(text: str, most: int = 200) -> str:

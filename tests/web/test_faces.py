@@ -85,12 +85,12 @@ FORMS: Mapping[str, tuple[str, dict[str, str]]] = {
     "recording.ask_approval": ("/recordings/ID/hold", HOLD),
     "recording.delete_call": ("/recordings/ID/delete", {"reason": "x", "agreed": "1"}),
     "holds.decide": ("/holds/7/approve", {}),
-    "persons.delete_calls": ("/requests/erased", {"caller": "0612345678", "id": "ID", "reason": "x"}),
+    "persons.persons.delete_calls": ("/requests/erased", {"caller": "0612345678", "id": "ID", "reason": "x"}),
     "persons.give_vcon": (
         "/requests/vcon",
         {"caller": "0612345678", "of": "ID", "request": "1", "channel": "both"},
     ),
-    "persons.answer_person": (
+    "persons.persons.answer_person": (
         "/requests/package",
         {"caller": "0612345678", "id": "ID", "request": "1", "channel": "both", "names": "no"},
     ),

@@ -34,17 +34,8 @@ from sipagent.languages.labels import N_, Kind, happening, line_of
 from sipagent.languages.spoken import answering, ngettext
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.typography import set_french
+from sipagent.operations import persons
 from sipagent.operations.parsing import FieldError
-from sipagent.operations.persons import (
-    PersonSearch,
-    Shown,
-    ShownRecording,
-    Stays,
-    answer_person,
-    calls_of_person,
-    delete_calls,
-    show,
-)
 from sipagent.operations.vcon import VCON_KIND, give_vcon
 from sipagent.operations.verify import give_receipt
 from sipagent.text import language_of_papers, template
@@ -116,7 +107,7 @@ class PersonCall:
     erasure would leave it, None if it would go.
     """
 
-    whole: Shown
+    whole: persons.Shown
     started_at: datetime
     hold: Json | None
     sound: bool
@@ -146,7 +137,7 @@ class PersonCall:
 
 def all_of(site: Site, call: KeptCall) -> PersonCall:
     """What is kept of a call. Raises UnknownId, StoreError."""
-    whole = show(site.archive, call.id, site.terms.period)
+    whole = persons.show(site.archive, call.id, site.terms.period)
     row = whole.recording
     return PersonCall(
         whole=whole,
@@ -206,7 +197,7 @@ class Chosen:
             events = tuple(event for event in receipt.events if event.what not in _MARKS)
             receipt = replace(receipt, events=events)
         whole = replace(whole, accesses=accesses, receipt=receipt)  # type: ignore[arg-type]
-        if isinstance(whole, ShownRecording) and not self.marks:
+        if isinstance(whole, persons.ShownRecording) and not self.marks:
             whole = replace(whole, flagged=False)
         return replace(call, whole=whole, hold=hold)
 
@@ -388,7 +379,7 @@ def package(request: Request) -> Response:
     made, told, ticked = _made(request, form)
     data = json.dumps(package_json(site, made), indent=2, ensure_ascii=False) + "\n"
     files = {LETTER: letter(site, made), DATA: data}
-    answer_person(site.archive, ticked, told)
+    persons.answer_person(site.archive, ticked, told)
     if form.get("parts"):
         return JSONResponse({"name": made.name, "files": files})
     content = zipped(files, site.local(made.made))
@@ -485,12 +476,12 @@ def erase(request: Request) -> Response:
     form, site = form_of(request), site_of(request)
     trace = replace(trace_of(request, "delete"), detail=form.line("reason", _("Reason")))
     ids = [call.id for call in _ticked(request, form)]
-    done = [*delete_calls(site.archive, ids, trace, site.clock)]
+    done = [*persons.delete_calls(site.archive, ids, trace, site.clock)]
     papers = Papers(
         trace.at,
         someone(request).name,
         tuple(certificate(one, site.config.service) for one in done if isinstance(one, Deletion)),
-        tuple((one.id, one.why) for one in done if isinstance(one, Stays)),
+        tuple((one.id, one.why) for one in done if isinstance(one, persons.Stays)),
     )
     return RedirectResponse(f"/requests/erased/{site.papers.put(papers)}", HTTPStatus.SEE_OTHER)
 
@@ -553,14 +544,16 @@ def _shown(
     return render(request, "requests.html", status, **values)
 
 
-def _asked(form: Form) -> PersonSearch:
-    return PersonSearch(**{name: form.get(name, "").strip() for name in ("caller", "reference", "day")})
+def _asked(form: Form) -> persons.PersonSearch:
+    return persons.PersonSearch(
+        **{name: form.get(name, "").strip() for name in ("caller", "reference", "day")}
+    )
 
 
 def _found(request: Request, form: Form) -> list[KeptCall]:
     """The calls that are meant, newest first. Raises FieldError."""
     site = site_of(request)
-    return calls_of_person(site.store, _asked(form), site.config.service, site.clock())[::-1]
+    return persons.calls_of_person(site.store, _asked(form), site.config.service, site.clock())[::-1]
 
 
 def _ticked(request: Request, form: Form) -> list[KeptCall]:

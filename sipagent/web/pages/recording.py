@@ -14,23 +14,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from retention import records
 from retention.archive import is_nameless
 from retention.holds import is_overdue, same_person
 from retention.purge import due
 from retention.recording_files import FileKind, finished
-from retention.records import (
-    Approval,
-    ApprovalState,
-    Asked,
-    Hold,
-    HoldTerms,
-    Recording,
-    Status,
-    is_id,
-    reference_of,
-    seconds_between,
-    terms,
-)
 from retention.rows.rows import UnknownId, ids_meant
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use, purposes_of
@@ -52,7 +40,7 @@ from sipagent.web.rights import Right, Role
 from sipagent.web.site import Papers, Person, Site, site_of, someone, trace_of
 from sipagent.web.templating import day, render
 
-EMPTY = dict.fromkeys(("reason", "text", *terms(HoldTerms)), "")  # the fields of all forms
+EMPTY = dict.fromkeys(("reason", "text", *records.terms(records.HoldTerms)), "")  # the fields of all forms
 USES = 100  # that are shown, the latest
 
 NO_SUCH = Reason(N_("there is no such call"))
@@ -64,7 +52,7 @@ def recording(request: Request) -> Response:
         return shown_call(request)
     except UnknownId as unknown:
         id = request.path_params["id"]
-        meant = ids_meant(site_of(request).store, id, 2) if is_id(id) else []
+        meant = ids_meant(site_of(request).store, id, 2) if records.is_id(id) else []
         if len(meant) == 1:
             return RedirectResponse(f"{RECORDINGS}/{meant[0]}", HTTPStatus.SEE_OTHER)
         if meant:
@@ -100,11 +88,11 @@ def shown_call(
         "seen": "",
         "here": RECORDINGS,
         "known": known,
-        "reference": reference_of(id),
+        "reference": records.reference_of(id),
         "began": next(one.started_at for one in (row, known.receipt) if one is not None),
         "due_at": None if row is None else due(row, site.config.retention.period),
         "nameless": row is not None and is_nameless(row),
-        "between": seconds_between,
+        "between": records.seconds_between,
         "silent": silent,
         "over": row is not None and site.clock() >= due(row, site.config.retention.period),
         "sealed": kind is FileKind.SEALED,
@@ -117,32 +105,34 @@ def shown_call(
         "pending": [
             one
             for one in approvals
-            if one.state == ApprovalState.PENDING
+            if one.state == records.ApprovalState.PENDING
             and may_see(one, person.name, decides=person.may(Right.APPROVE))
         ],
         "asked_in_words": asked_in_words,
-        "may_ask": row is not None and row.status is Status.CLOSED and person.may(Right.ASK),
+        "may_ask": row is not None and row.status is records.Status.CLOSED and person.may(Right.ASK),
         "erases": site.config.retention.erase_after_note,
         "grounds": site.config.retention.hold_grounds,
-        "hold_terms": terms(Hold),
-        "asked_terms": terms(HoldTerms),
+        "hold_terms": records.terms(records.Hold),
+        "asked_terms": records.terms(records.HoldTerms),
         "marks": marks,
     }
     return render(request, "recording.html", status, **values | more)
 
 
-def _approved(approvals: list[Approval], person: Person) -> int | None:
+def _approved(approvals: list[records.Approval], person: Person) -> int | None:
     """The number of an export that this person asked for, and can have now."""
     theirs = [
         one.id
         for one in approvals
-        if (one.action, one.state) == (Asked.EXPORT, ApprovalState.APPROVED)
+        if (one.action, one.state) == (records.Asked.EXPORT, records.ApprovalState.APPROVED)
         and same_person(one.by, person.name)
     ]
     return theirs[-1] if theirs else None
 
 
-def why_silent(known: Shown, row: Recording, person: Person, kind: FileKind | None) -> tuple[str, str] | None:
+def why_silent(
+    known: Shown, row: records.Recording, person: Person, kind: FileKind | None
+) -> tuple[str, str] | None:
     """Why this person cannot hear it: a code of the template's, and more for `gone`; None where they can."""
     if (gone := nothing_to_use(row)) is not None:
         return "gone", shown(gone)
@@ -206,9 +196,10 @@ def delete(request: Request, form: Form) -> Response:
 
 def hold(request: Request, form: Form) -> Response:
     """Ask that the recording be held, or held on where it is on hold."""
-    action = Asked.HOLD if found(request).hold is None else Asked.RENEW
+    action = records.Asked.HOLD if found(request).hold is None else records.Asked.RENEW
     said = {
-        name: form.line(name, gettext(term.form or term.label)) for name, term in terms(HoldTerms).items()
+        name: form.line(name, gettext(term.form or term.label))
+        for name, term in records.terms(records.HoldTerms).items()
     }
     return _asked(request, action, **said)
 
@@ -217,19 +208,21 @@ def release(request: Request, form: Form) -> Response:
     """Ask that the hold end."""
     held = found(request).hold
     reason = form.line("reason", _("Why, such as how the case ended"))
-    return _asked(request, Asked.RELEASE, reason=reason, reference=held and str(held.get("reference")))
+    return _asked(
+        request, records.Asked.RELEASE, reason=reason, reference=held and str(held.get("reference"))
+    )
 
 
-def _asked(request: Request, action: Asked, **said: Any) -> Response:
+def _asked(request: Request, action: records.Asked, **said: Any) -> Response:
     site, trace = site_of(request), trace_of(request, "ask")
     id = request.path_params["id"]
-    wanted = Approval(at=trace.at, action=action.value, recording_id=id, by=trace.by, **said)
+    wanted = records.Approval(at=trace.at, action=action.value, recording_id=id, by=trace.by, **said)
     ask_approval(site.archive, wanted, trace, rules_of(site.config, trace.at))
     site.tell(someone(request), _("It is asked for. Somebody else must approve it."))
     return back(id)
 
 
-def found(request: Request) -> Recording:
+def found(request: Request) -> records.Recording:
     """The recording in the address. Raises UnknownId."""
     return site_of(request).store.recording(request.path_params["id"])
 
