@@ -389,7 +389,7 @@ def test_a_hold_is_asked_for_and_waits_and_so_is_its_end(
     page = send(asking, row.id, "hold", **WANTED)
     assert "It is asked for. Somebody else must approve it." in page.text
     said = "Hold: criminal, reference complaint 2026-41, to be looked at again on 2099-01-31."
-    assert said in page.text and "by claire." in page.text
+    assert f"{said} Asked on " in page.text and "by claire." in page.text
     (asked,) = store.approvals(row.id)
     assert (asked.action, asked.state, asked.by) == ("hold", "pending", "claire")
     assert f"/holds#approval-{asked.id}" in page.links
