@@ -230,7 +230,7 @@ class Sources:
         if watch.source.agreed(library.rtp_peer(leg, leg.audio), now):
             watch.since, watch.packets = now, library.rtp_counted(leg, leg.audio)[0]
             watch.heard = False  # the new peer's packets, too, may be among those that are kept out
-        self._admit(leg, watch)  # also where nothing is new but the socket
+        self._admit(watch)  # also where nothing is new but the socket
 
     def answered(self, leg: Leg) -> None:
         """Await the first packet; of an operator's, packets before the answer are early media."""
@@ -282,17 +282,17 @@ class Sources:
         if not source.latched and packets > watch.packets:
             if (address := library.rtp_sender(leg, leg.audio)) and source.heard(address):
                 watch.heard = True
-                self._admit(leg, watch)
+                self._admit(watch)
                 leg.tell(e.MediaSourceFound(leg.number, own=source.own))
                 if source.elsewhere:
                     leg.tell(e.MediaFoundElsewhere(leg.number))
         elif source.waited(now):
-            self._admit(leg, watch)
+            self._admit(watch)
         if watch.awaited is not None and source.latched and packets > watch.awaited:
             watch.awaited = None
             leg.tell(e.MediaArrived(leg.number))
 
-    def _admit(self, leg: Leg, watch: _Watch) -> None:
+    def _admit(self, watch: _Watch) -> None:
         if watch.at:
             self._sockets.admit(watch.at, watch.source)
             watch.asking = False

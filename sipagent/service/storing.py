@@ -109,7 +109,7 @@ class Storing:
                 self._tell(threading.current_thread().name, f"{fault!r}, which nobody foresaw")
             self._over.wait(pause_s)
 
-    def _host(self, stack: ExitStack, store: Rows) -> StoringHost:
+    def _host(self, store: Rows) -> StoringHost:
         return StoringHost(
             bucket=self._bucket,
             store=store,
@@ -127,7 +127,7 @@ class Storing:
 
     def _upload(self, stack: ExitStack) -> Callable[[], None]:
         store = stack.enter_context(stored.journal_of(self._config))
-        uploads = Uploads(self._host(stack, store))
+        uploads = Uploads(self._host(store))
         risen = self._config.shared is None
         stack.callback(uploads.close)
         stack.callback(self._let_go)
@@ -199,7 +199,7 @@ class Storing:
 
     def _remove(self, stack: ExitStack) -> Callable[[], None]:
         store = stack.enter_context(stored.journal_of(self._config))
-        refusals = ObjectEraser(self._host(stack, store))
+        refusals = ObjectEraser(self._host(store))
         self._refusals = refusals
         looked_at = 0.0
 

@@ -29,8 +29,7 @@ from sipagent.languages.spoken import gettext as _
 from sipagent.operations.approvals import ask_approval, may_see, rules_of
 from sipagent.operations.parsing import note_text
 from sipagent.operations.persons import Shown, delete_call, show
-from sipagent.operations.uses import FiledAnalysis, attempt_note, what_would_go
-from sipagent.operations.uses import why_no_analysis as why_no_note
+from sipagent.operations.uses import FiledAnalysis, attempt_note, what_would_go, why_no_analysis
 from sipagent.text.papers import certificate
 from sipagent.web.guard import Entry, Form, form_of
 from sipagent.web.pages.calls import RECORDINGS
@@ -100,7 +99,7 @@ def shown_call(
         "approval": _approved(approvals, person),
         "uses": known.accesses[: -USES - 1 : -1],
         "uses_left_out": max(0, len(known.accesses) - USES),
-        "no_note": None if row is None else why_no_note(row, known.accesses),
+        "no_note": None if row is None else why_no_analysis(row, known.accesses),
         "overdue": row is not None and is_overdue(row, site.local(site.clock()).date()),
         "pending": [
             one
