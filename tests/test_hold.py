@@ -24,7 +24,7 @@ from retention.holds import (
     why_no_hold,
 )
 from retention.marks import ArchiveError
-from retention.records import Access, Hold, Status, due_date
+from retention.records import Access, Approval, Hold, Status, due_date
 from retention.rows.rows import StoreError, UnknownId
 from retention.sqlite import Store
 from retention.vault import Identity
@@ -205,9 +205,10 @@ FIELD = """\
     review: str | None"""
 FACES = """
 from datetime import UTC, datetime
+from pathlib import Path
 from retention.archive import whole_hold
 from retention.holds import why_no_hold
-from retention.rows.chain import open_hold
+from retention.rows.chain import differences, open_hold
 from retention.sqlite import Store
 from sipagent.cli.hold import hold_command
 from sipagent.web.api.openapi import document
@@ -230,12 +231,21 @@ hold = records.Hold(by="a", approved_by="b", **asked)
 assert whole_hold(hold.to_json()) == hold.to_json() and "officer" not in open_hold(hold.to_json())
 refused = records.replace(hold, officer=" ")
 assert why_no_hold(refused, ("criminal",), at.date()) == "--officer is empty"
+with Store(Path(sys.argv[1])) as before:
+    (row,) = before.read("SELECT * FROM approvals")
+    assert not differences("approval", row, before.entries([row["chain_seq"]])[row["chain_seq"]])
+    assert before.approval(row["id"]).officer is None
+    assert before.approval(before.add_approval(wanted).id).officer == "Petit"
 """
 
 
 @pytest.mark.in_sqlite
-def test_a_field_is_added_in_one_place() -> None:
-    """All of the program reads another `retention.records`, with that field in it."""
+def test_a_field_is_added_in_one_place(tmp_path: Path) -> None:
+    """All of the program reads another `retention.records`, with that field in it, and a database from before
+    it: what was asked for then is what the chain tells."""
+    with Store(tmp_path / "before.db") as store:
+        asked = Approval(at=START, action="hold", recording_id="x", by="a", ground="criminal", reference="7")
+        store.add_approval(asked)
     source = (ROOT / "retention/records.py").read_text(encoding="utf-8")
     assert source.count("    review: str | None") == 1
     made = source.replace("    review: str | None", FIELD)
@@ -244,6 +254,10 @@ def test_a_field_is_added_in_one_place() -> None:
     )
     script = f"{start}exec({made!r}, vars(made))\n{FACES}"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script, tmp_path / "before.db"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

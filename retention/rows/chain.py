@@ -52,6 +52,7 @@ from retention.records import (
     Recording,
     Sum,
     field_types,
+    later_terms,
     parse_json,
     terms,
     to_text,
@@ -100,6 +101,7 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "access": ("login", "via"),
     "receipt": ("operators", "quality", "caller_identity", "not_recorded_because"),
     "recording": ("operators", "missing"),
+    "approval": later_terms(),
 }
 
 
@@ -153,7 +155,8 @@ def public(kind: str, record: _Json) -> _Json:
 
 def open_hold(hold: _Json) -> _Json:
     """What of a hold leads to no person, as its ground and review."""
-    return {name: hold.get(name) for name, term in terms(Hold).items() if term.open}
+    told = {name: hold.get(name) for name, term in terms(Hold).items() if term.open}
+    return {name: value for name, value in told.items() if value is not None or name not in later_terms()}
 
 
 def public_text(kind: str, record: _Json) -> str:
