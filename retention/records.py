@@ -331,6 +331,11 @@ class Receipt(Answered):
         """Whether it is not recorded because nobody could judge what was said: a doubt has a confidence."""
         return self.decision == "not_allowed" and self.decided_by == "unclear" and self.confidence is None
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether what leads to a person was taken from it. Every receipt of a call has a Call-ID before."""
+        return self.call_id is None and not self.events
+
     def anonymous(self) -> "Receipt":
         """What statistics need: no number of the caller, and nothing of the operator.
 

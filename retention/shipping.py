@@ -146,7 +146,7 @@ def merged_receipt(ours: Receipt, there: Receipt, at: datetime) -> Receipt:
     merged = replace(ours, events=(*ours.events, *told))
     if there.decision == REFUSED != ours.decision:
         merged = replace(merged, **{name: getattr(there, name) for name in _DECISION})
-    return merged.anonymous() if _is_forgotten(there) else merged
+    return merged.anonymous() if there.is_forgotten else merged
 
 
 def merged_recording(ours: Recording, there: Recording, receipt: Receipt | None) -> Recording:
@@ -176,7 +176,7 @@ def must_go(recording: Recording, receipt: Receipt | None) -> bool:
 def _is_final(receipt: Receipt) -> bool:
     """Whether the call's own host has ended it, and was never taken for lost in it."""
     was_lost = any(event.what == LOST for event in receipt.events)
-    return receipt.ended_at is not None and not was_lost and not _is_forgotten(receipt)
+    return receipt.ended_at is not None and not was_lost and not receipt.is_forgotten
 
 
 def _says_more(ours: Receipt, there: Receipt) -> bool:
@@ -186,11 +186,6 @@ def _says_more(ours: Receipt, there: Receipt) -> bool:
 
 def _is_decided(receipt: Receipt) -> bool:
     return receipt.decision != "undecided"
-
-
-def _is_forgotten(receipt: Receipt) -> bool:
-    """Whether what leads to a person was taken from it. Every receipt of a call has a Call-ID before."""
-    return receipt.call_id is None and not receipt.events
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,24 +9,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from sipagent.call import events as e
+from sipagent.call import machines
 from sipagent.call.events import CALLER, Prompt, Sign, Wish
-from sipagent.call.machines import (
-    ERASED,
-    HEARD_LATE_S,
-    SAME_PRESS_S,
-    Codes,
-    Consent,
-    Conversation,
-    DecidedBy,
-    DecidedIn,
-    Decision,
-    Hunt,
-    Press,
-    Story,
-    Transfer,
-    Typed,
-    Who,
-)
 
 
 class Phase(StrEnum):
@@ -73,7 +57,7 @@ class Policy:
     simultaneous: bool = False
     refer_targets: tuple[str, ...] = ()  # the target for a call that is not recorded; empty: it stays
     transfer_targets: tuple[str, ...] = ()  # the targets to which an operator's phone may send a caller
-    codes: Codes = field(default_factory=Codes)
+    codes: machines.Codes = field(default_factory=machines.Codes)
     stop_erases: bool = True
     recording: bool = True
     full_status: int = 503
@@ -86,7 +70,7 @@ Timer = (
 OF_PHONES: frozenset[Timer] = frozenset({"ring", "sound", "transfer"})  # what they have not done by then
 Accepted = e.Method | e.KeywordHeard
 
-_DECIDED_IN: dict[Phase, DecidedIn] = {
+_DECIDED_IN: dict[Phase, machines.DecidedIn] = {
     Phase.CHOICE: "choice",
     Phase.MESSAGE: "notice",
     Phase.NOTICE: "notice",
@@ -107,8 +91,8 @@ class CallState:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.phase = Phase.OFFERED
-        self.consent = Consent()
-        self.story = Story()
+        self.consent = machines.Consent()
+        self.story = machines.Story()
         self.timers: dict[Timer, float] = {}
         self.late_s = 0.0  # what phones have sent may lie unread for so long
         self.hours_open = True
@@ -136,17 +120,17 @@ class CallState:
         self.told_refused = False  # the caller has heard that the refusal counts
         self.referred = 0  # how many of the targets have not taken the call
         self.refer_until = 0.0
-        self.hunt = Hunt()
+        self.hunt = machines.Hunt()
         self.waits_until = 0.0
         self.place = 0  # among those who wait, from 1; 0: not known
         self.told_place = 0
-        self.transfer: Transfer | None = None
+        self.transfer: machines.Transfer | None = None
         self.busy_until = 0.0  # an operator gone before then has had no NOTIFY that his transfer failed
-        self.conversation: Conversation | None = None
+        self.conversation: machines.Conversation | None = None
         self.held: frozenset[int] = frozenset()  # legs on hold before the bridge
         self.indicated: e.Indication = "off"  # the state of the tap that devices know
-        self.presses: dict[int, tuple[Press, ...]] = {}  # of each leg, those that may be heard again
-        self.typed = Typed()  # by the operator who answered
+        self.presses: dict[int, tuple[machines.Press, ...]] = {}  # of each leg, those that may be heard again
+        self.typed = machines.Typed()  # by the operator who answered
         self.now = 0.0
         self.commands: list[e.Command] = []
 
@@ -188,15 +172,17 @@ class CallState:
         """Whether something has been recorded that a refusal would erase."""
         return self.conversation is not None and self.conversation.captured
 
-    def decide(self, decision: Decision, by: DecidedBy, **how: Any) -> bool:
+    def decide(self, decision: machines.Decision, by: machines.DecidedBy, **how: Any) -> bool:
         """Move the recording's own machine; False where it may not move there."""
-        decided_before = self.consent.decision is not Decision.UNDECIDED
+        decided_before = self.consent.decision is not machines.Decision.UNDECIDED
         place = _DECIDED_IN.get(self.phase) or ("call" if decided_before else None)
-        later = Consent(decision, by, self.now, place, **how)
+        later = machines.Consent(decision, by, self.now, place, **how)
         if not self.consent.becomes(later):
             return False
         self.consent = later
-        who: Who = "caller" if by in ("dtmf", "voice", "sip") else "operator" if by == "operator" else "agent"
+        who: machines.Who = (
+            "caller" if by in ("dtmf", "voice", "sip") else "operator" if by == "operator" else "agent"
+        )
         self.note(f"decision: {decision} ({by})", who)
         talking = self.phase in (Phase.BRIDGED, Phase.TRANSFER)
         if self.policy.in_call_voice and talking and "late" not in self.timers:  # nothing is left to refuse
@@ -218,7 +204,7 @@ class CallState:
     def stop_tap(self, keep: bool) -> None:
         if self.conversation:
             self.do(*self.conversation.stop_tap(keep))
-            self.note("recording stopped" if keep else ERASED, "agent")
+            self.note("recording stopped" if keep else machines.ERASED, "agent")
 
     def play(self, prompt: Prompt) -> None:
         self.playing = prompt
@@ -227,23 +213,23 @@ class CallState:
     def do(self, *commands: e.Command) -> None:
         self.commands += commands
 
-    def note(self, what: str, by: Who) -> None:
+    def note(self, what: str, by: machines.Who) -> None:
         self.story.tell(self.now, what, by)
 
 
 def heard_again(
-    recent: tuple[Press, ...], digit: str, method: e.Method, at: float
-) -> tuple[tuple[Press, ...], bool]:
+    recent: tuple[machines.Press, ...], digit: str, method: e.Method, at: float
+) -> tuple[tuple[machines.Press, ...], bool]:
     """Whether a digit is one of the `recent` presses of its leg, heard by another way; and those after it.
 
     A press is heard once by each way, the earliest first. Several may be on their way at once: a phone that
     dials `*6` by itself sends both digits before the first is heard by the slower way. `at`: when it was
     pressed (monotonic s), and not when it is heard: on a busy machine a tone is heard seconds after its INFO.
     """
-    recent = tuple(press for press in recent if at - press.at < HEARD_LATE_S)
+    recent = tuple(press for press in recent if at - press.at < machines.HEARD_LATE_S)
     for index, press in enumerate(recent):
-        same = press.digit == digit and abs(at - press.at) < SAME_PRESS_S
+        same = press.digit == digit and abs(at - press.at) < machines.SAME_PRESS_S
         if same and method not in press.ways:
             known = replace(press, ways=press.ways | {method})
             return (*recent[:index], known, *recent[index + 1 :]), True
-    return (*recent, Press(digit, at, frozenset({method}))), False
+    return (*recent, machines.Press(digit, at, frozenset({method}))), False

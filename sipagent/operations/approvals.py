@@ -124,11 +124,6 @@ def decide(
     return decided
 
 
-def may_see(asked: Approval, login: str, *, decides: bool) -> bool:
-    """What others asked for is for those who decide."""
-    return decides or holds.same_person(asked.by, login)
-
-
 def pending_approvals(store: Rows) -> list[Approval]:
     """What waits for somebody, the longest first. Raises StoreError."""
     return list(store.each_approval(pending=True))[::-1]

@@ -116,7 +116,7 @@ def audit(receipts: Iterable[Receipt], seed: Seed | None, host: str | None = Non
         if len(draws) == 1:
             found.calls[draws[0].share] += 1
             found.drawn[draws[0].share] += draws[0].drawn
-        elif _has_forgotten(receipt):
+        elif receipt.is_forgotten:
             found.forgotten += 1
         elif not draws:
             found.undrawn += 1
@@ -131,10 +131,6 @@ def _is_of_another(id: str, draws: list[Draw], seed: Seed | None, host: str) -> 
     return bool(draws) and (seed is None or draws[0].seed != seed.name)
 
 
-def _has_forgotten(receipt: Receipt) -> bool:
-    return receipt.call_id is None and not receipt.events
-
-
 def _problems(receipt: Receipt, draws: list[Draw], seed: Seed | None) -> Iterator[str]:
     recorded = receipt.recording_id is not None or receipt.decision == "allowed"
     if len(draws) > 1:
@@ -145,7 +141,7 @@ def _problems(receipt: Receipt, draws: list[Draw], seed: Seed | None) -> Iterato
             yield Reason("not drawn, and could be recorded all the same")
         if draws[0].drawn and receipt.decided_by == "sampling":
             yield Reason("drawn, and treated as if it was not")
-    elif not _has_forgotten(receipt) and (recorded or receipt.decided_by == "sampling"):
+    elif not receipt.is_forgotten and (recorded or receipt.decided_by == "sampling"):
         yield (
             Reason("tells of no draw, and could be recorded")
             if recorded

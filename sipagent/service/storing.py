@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -25,7 +26,7 @@ from retention.rows.object_rows import Removals
 from retention.rows.rows import Rows, StoreError, UnknownId
 from sipagent.agent import stored
 from sipagent.config.load import Config
-from sipagent.service.control import Alarms
+from sipagent.service.control import Alarms, attempt
 
 UPLOAD_S = 1.0
 REMOVE_S = 0.25
@@ -97,16 +98,15 @@ class Storing:
 
     def _run(self, work: Callable[[ExitStack], Callable[[], None]], pause_s: float) -> None:
         """Begin anew after whatever goes wrong, with another connection."""
+
+        def turns() -> None:
+            with ExitStack() as stack:
+                turn = work(stack)
+                while not self._over.wait(pause_s):
+                    turn()
+
         while not self._over.is_set():
-            try:
-                with ExitStack() as stack:
-                    turn = work(stack)
-                    while not self._over.wait(pause_s):
-                        turn()
-            except FAULTS as fault:
-                self._tell(threading.current_thread().name, str(fault))
-            except Exception as fault:  # noqa: BLE001 - a thread that died would remove no more
-                self._tell(threading.current_thread().name, f"{fault!r}, which nobody foresaw")
+            attempt(turns, FAULTS, partial(self._tell, threading.current_thread().name))
             self._over.wait(pause_s)
 
     def _host(self, store: Rows) -> StoringHost:

@@ -19,7 +19,7 @@ from retention.accounts.file import in_memory
 from retention.archive import Archive
 from retention.holds import same_person
 from retention.purge import Terms
-from retention.records import Access
+from retention.records import Access, Approval
 from retention.rows.rows import Rows, StoreError, TryAgain
 from retention.vault import PublicKey, encode
 from sipagent.agent.stored import archive_of, store_of, terms_of
@@ -107,6 +107,10 @@ class Person:
     def may(self, right: Right) -> bool:
         """Whether they may do it."""
         return right in self.rights
+
+    def may_see(self, asked: Approval) -> bool:
+        """What others asked for is for those who decide."""
+        return self.may(Right.APPROVE) or same_person(asked.by, self.name)
 
 
 Identify = Callable[[Request], Person | None]

@@ -22,7 +22,7 @@ from retention.rows.rows import UnknownId
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, gives_sound
 from sipagent.languages.labels import N_
-from sipagent.operations.approvals import HeldRecording, ask_approval, decide, held, may_see, rules_of
+from sipagent.operations.approvals import HeldRecording, ask_approval, decide, held, rules_of
 from sipagent.operations.parsing import NOTE_LIMIT, note_text
 from sipagent.operations.uses import BegunUse, FiledAnalysis, UseWanted, attempt_note, begin_use
 from sipagent.web.api.operation import (
@@ -183,17 +183,13 @@ def approvals(request: Request, query: FilteredApprovals) -> Response:
 
 def _seen(site: Site, person: Person, query: FilteredApprovals) -> Iterator[Approval]:
     every = site.store.each_approval(pending=query.pending, before=query.after)
-    return (one for one in every if _may_see(person, one))
-
-
-def _may_see(person: Person, asked: Approval) -> bool:
-    return may_see(asked, person.name, decides=person.may(Right.APPROVE))
+    return (one for one in every if person.may_see(one))
 
 
 def approval(request: Request) -> Response:
     """One of them, for the same people."""
     found = _meant(request)
-    if not _may_see(someone(request), found):
+    if not someone(request).may_see(found):
         raise _not_asked()
     return given(found.to_json())
 

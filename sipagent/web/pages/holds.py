@@ -14,7 +14,7 @@ from retention.purge import due
 from retention.records import Approval, ApprovalState, Asked, Hold, HoldTerms, terms
 from sipagent.languages.spoken import colon, gettext
 from sipagent.languages.spoken import gettext as _
-from sipagent.operations.approvals import decide, held, may_see, pending_approvals, rules_of
+from sipagent.operations.approvals import decide, held, pending_approvals, rules_of
 from sipagent.web.guard import Entry, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
@@ -70,12 +70,8 @@ def _shown(request: Request, problem: Problem | None = None) -> Response:
     """What waits, what is held, what was decided; once more, with why a form is refused."""
     site, person = site_of(request), someone(request)
     rows = held(site.store, site.local(site.clock()).date())
-
-    def seen(asked: Approval) -> bool:
-        return may_see(asked, person.name, decides=person.may(Right.APPROVE))
-
     asked = site.store.each_approval(limit=_LOOKED_AT)
-    lately = (one for one in asked if one.state != ApprovalState.PENDING and seen(one))
+    lately = (one for one in asked if one.state != ApprovalState.PENDING and person.may_see(one))
     return render(
         request,
         "holds.html",
@@ -83,7 +79,7 @@ def _shown(request: Request, problem: Problem | None = None) -> Response:
         fault=problem and problem.detail,
         faulty=request.path_params.get("number"),
         typed=form_of(request) if problem else {},
-        pending=[*filter(seen, pending_approvals(site.store))],
+        pending=[*filter(person.may_see, pending_approvals(site.store))],
         decided=list(islice(lately, _DECIDED)),
         held=[(row, due(row, site.config.retention.period)) for row in rows[:_HOLDS]],
         parts=sorted(terms(Hold).items(), key=lambda one: one[1].kind != "day"),

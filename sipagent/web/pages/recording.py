@@ -26,7 +26,7 @@ from sipagent.languages.labels import N_, marks
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
-from sipagent.operations.approvals import ask_approval, may_see, rules_of
+from sipagent.operations.approvals import ask_approval, rules_of
 from sipagent.operations.parsing import note_text
 from sipagent.operations.persons import Shown, delete_call, show
 from sipagent.operations.uses import FiledAnalysis, attempt_note, what_would_go, why_no_analysis
@@ -102,10 +102,7 @@ def shown_call(
         "no_note": None if row is None else why_no_analysis(row, known.accesses),
         "overdue": row is not None and is_overdue(row, site.local(site.clock()).date()),
         "pending": [
-            one
-            for one in approvals
-            if one.state == records.ApprovalState.PENDING
-            and may_see(one, person.name, decides=person.may(Right.APPROVE))
+            one for one in approvals if one.state == records.ApprovalState.PENDING and person.may_see(one)
         ],
         "asked_in_words": asked_in_words,
         "may_ask": row is not None and row.status is records.Status.CLOSED and person.may(Right.ASK),
