@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from media.frame import FRAME_SAMPLES, SILENCE
+from media.recording import chunks
 from media.recording import tap as tap_module
 from media.recording.assemble import assemble, settle
 from media.recording.chunks import (
@@ -235,7 +236,7 @@ def test_let_go_while_it_starts_it_leaves_no_part(
         tap.let_go()
         return made
 
-    monkeypatch.setattr(tap_module, "create_part", create)
+    monkeypatch.setattr(chunks, "create_part", create)
     with pytest.raises(TapError, match="was abandoned"):
         tap.start()
     assert not part.exists() and not open_files(part) and not writer_threads()
@@ -300,7 +301,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         os.close(create_part(path))
         return os.open("/dev/full", os.O_WRONLY)
 
-    monkeypatch.setattr(tap_module, "create_part", create_full)
+    monkeypatch.setattr(chunks, "create_part", create_full)
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -363,7 +364,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         os.close(create_part(path))
         return writer
 
-    monkeypatch.setattr(tap_module, "create_part", create_stuck)
+    monkeypatch.setattr(chunks, "create_part", create_stuck)
     yield reader
     os.close(reader)
 
