@@ -9,14 +9,12 @@ is for people, in both languages: who finds it may not know what it is.
 
 1. Files of closed recordings are copied, which takes its time; whatever happens to them meanwhile.
 2. Then the turn to write is taken, and kept to the end: no row changes. The database and its head are
-copied.
+   copied.
 3. What is in the backup is put right by the rows as they are now: what came is copied, what was changed
-is copied
-   again, what went goes. Others may write again.
+   is copied again, what went goes. Others may write again.
 4. What expires before the backup does is purged in the copy, rows and all.
 5. Marks are looked at last: a refusal waits for no turn. The manifest is written, and the folder gets its
-name.
-   Before that it has one that no restore takes.
+   name. Before that it has one that no restore takes.
 
 A recording is taken only once its call is over: nobody can refuse it any more. So no refusal comes too
 late for the backup that has its sound. What is still open, or to be erased, is not in it.
@@ -725,6 +723,8 @@ def settle(
         except ReserveError as error:
             found.failed.append((path.name, reason_of(error)))
     found.erased = erase_pending(archive, now, found.failed)
+    if not found.failed:
+        _unmark(archive)
     taken = {one.id for one in manifest.recordings}
     for id in _without_sound(archive, taken):
         _end(archive, id, now, found)
@@ -743,6 +743,15 @@ def settle(
 def _name_of(backup: Path) -> str:
     """What tells a backup from all others: the hash of its manifest."""
     return sha256(backup / MANIFEST)
+
+
+def _unmark(archive: Archive) -> None:
+    """Remove the marks of calls without rows. These began once the rows had been copied: none will come."""
+    ids = archive.marks.ids()
+    known = archive.store.some_recordings(ids).keys() | archive.store.some_receipts(ids).keys()
+    for id in ids:
+        if id not in known:
+            archive.marks.remove(id)
 
 
 def _without_sound(archive: Archive, taken: set[str]) -> list[str]:

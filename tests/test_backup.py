@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -39,7 +40,7 @@ from retention.files import Places
 from retention.marks import Mark, Marks
 from retention.recording_files import FileKind, LocalFiles, RecordingFiles, copy, finished
 from retention.records import Access, Recording, Status
-from retention.reserve import Reserve
+from retention.reserve import Reserve, ReserveError
 from retention.rows.chain import ChainHead
 from retention.sqlite import Store
 from retention.verify import verify
@@ -278,6 +279,24 @@ def test_what_is_marked_while_the_rows_are_copied_is_not_in_it(
     again, done = office.restored(backup)
     assert done.erased == [id] and again.store.receipt(id).decision == "refused"
     assert_clean(again)
+
+
+@pytest.mark.parametrize("unread", [False, True], ids=["all is read", "a reserve cannot be read"])
+def test_a_call_that_began_after_the_rows_were_copied_leaves_no_mark(
+    office: Office, monkeypatch: pytest.MonkeyPatch, unread: bool
+) -> None:
+    """Its mark is in the backup, its rows are not: they never come, unless a reserve has them."""
+    id = recording(9).id
+    os.close(office.live.marks.make(Mark(id=id, at=NOW)))
+    assert office.live.store.places is not None
+    Reserve(office.live.store.places.reserve(3), 1).allocate()
+    if unread:
+        monkeypatch.setattr("retention.backup.take_in", Mock(side_effect=ReserveError("is damaged")))
+    again, settled = office.restored(office.backed_up())
+    assert again.marks.ids() == ([id] if unread else [])
+    assert bool(settled.failed) is unread
+    if not unread:
+        assert_clean(again)
 
 
 @pytest.mark.parametrize("begun", [False, True])
