@@ -436,7 +436,12 @@ def test_a_recording_does_not_wait_for_its_row(
 
 
 def test_without_row_and_without_reserve_nothing_is_recorded(
-    recorder: Recorder, archive: Archive, reserve: Reserve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    recorder: Recorder,
+    archive: Archive,
+    reserve: Reserve,
+    alerts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     failed: list[str] = []
     settle(recorder)
@@ -445,7 +450,7 @@ def test_without_row_and_without_reserve_nothing_is_recorded(
         recorder.keep_receipt(BEGUN)
         tap = recorder.begin(ROW, lambda reason, _: failed.append(reason))
         wait_for(lambda: failed == ["its row can be written nowhere"])
-        assert files(archive) == []
+        assert files(archive) == [] and "rows: the reserve takes nothing: it has no room" in alerts
         recorder.keep(tap, ROW, CLOSING)
     settle(recorder)
     assert (archive.store.recording(ROW.id).status, files(archive)) == (Status.FAILED, [])
