@@ -13,7 +13,15 @@ import pytest
 from retention.objects.bucket import Bucket
 from retention.objects.object_files import ObjectBlobs, RisingBlobs
 from retention.postgres import row_keys as keys_module
-from retention.postgres.row_keys import MOST_KEYS, FolderBlobs, KeyKind, Revision, RowKeys, read_bundle
+from retention.postgres.row_keys import (
+    MOST_KEYS,
+    FolderBlobs,
+    KeyKind,
+    Revision,
+    RowKeys,
+    bundle_content,
+    read_bundle,
+)
 from retention.postgres.store import SealedStore
 from retention.records import Receipt
 from retention.rows.rows import StoreError, TryAgain
@@ -215,10 +223,14 @@ def test_a_bundle_that_is_damaged_or_lost_is_told_and_not_taken_for_forgotten(
     key = keys.take()
     write_row(database, key.name)
     (path,) = files_in(vault)
+    held = Revision(path.parent.name, int(path.name))
+    earlier, there = replace(held, number=held.number - 1), read_bundle(held, path.read_bytes())
     path.write_bytes(path.read_bytes()[:-20])
     reader = opens()
     assert "damaged" in reader.get([key.name]).lost[key.name]
     path.unlink()
+    # what a backup of the vault brings back counts for nothing
+    FolderBlobs(vault).put(earlier.name, bundle_content(earlier, there))
     reader = opens()
     found = reader.get([key.name])
     assert found.keys == {} and str(path) in found.lost[key.name]

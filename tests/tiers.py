@@ -60,6 +60,7 @@ QUICK = (
     "test_among_hosts.py::test_the_end_waits_for_no_database_that_stands_still",
     "test_among_hosts.py::test_what_others_have_decided_is_done_to_the_files_of_this_host",
     "test_shared_faults.py::test_kills_in_the_midst_of_commits_leave_whole_transactions",
+    "test_shared_board.py::test_a_board_that_a_newer_version_keeps_is_left_alone",
     "test_shared_board.py::test_a_host_that_hears_nothing_looks_in_time_for_its_lease",
     "test_two_hosts.py::test_what_one_does_the_other_sees",
     "live/test_recording.py::test_what_is_written_down",
