@@ -440,6 +440,7 @@ def test_without_row_and_without_reserve_nothing_is_recorded(
     archive: Archive,
     reserve: Reserve,
     alerts: list[str],
+    *,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:

@@ -95,7 +95,7 @@ def test_from_a_one_time_code_to_what_was_said(tmp_path: Path, chromium: Browser
         page.goto(service.url(row))
         choose_key(page, service)
         page.click("#key-open")
-        expect(page.locator("#key-name")).to_contain_text("claire", timeout=60_000)  # 256 MiB of Argon2id
+        expect(page.locator("#key-name")).to_contain_text("claire")  # 256 MiB of Argon2id
         _nothing_without_a_purpose(service, page, row, watched)
 
         play(page)

@@ -17,13 +17,25 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, ViewportSize, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Playwright,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tests.tapping import PATIENCE_S
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 
+PATIENCE_MS = 1000 * PATIENCE_S
+expect.set_options(timeout=PATIENCE_MS)
 OPTIONS = ["--no-proxy-server", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
 _CAPTURE = "/captured-by-the-test.js"
 _WORKLET = """
@@ -146,7 +158,7 @@ def somebody(
 ) -> Iterator[BrowserContext]:
     """A profile of its own: tabs of it share what a browser keeps. No script in them fails, or is blocked."""
     context = browser.new_context(locale=language, **more)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
     context.add_init_script(capture)
     failed: list[str] = []
     context.on("weberror", lambda error: failed.append(str(error.error)))
@@ -165,7 +177,7 @@ def heard(page: Page) -> Heard:
     return np.frombuffer(taken, "<i2").reshape(-1, 2)
 
 
-def until(page: Page, script: str, seconds: float = 20) -> Any:
+def until(page: Page, script: str, seconds: float = PATIENCE_S) -> Any:
     """What a script gives once that is true. Playwright's own way evaluates text, which the page forbids."""
     end = time.monotonic() + seconds
     while not (found := page.evaluate(script)):

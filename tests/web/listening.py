@@ -158,7 +158,7 @@ def play(page: Page, purpose: str = "quality") -> None:
 
 
 def at_the_end(page: Page) -> None:
-    expect(page.locator("#listen-state")).to_contain_text("The end", timeout=30_000)
+    expect(page.locator("#listen-state")).to_contain_text("The end")
 
 
 def seek(page: Page, second: int) -> None:

@@ -179,9 +179,9 @@ def test_it_finds_a_server_that_was_away(
         who.clear()
     with serving(create_app(site), urlsplit(address).port or 0):
         if ended:
-            expect(told).to_contain_text("Your session has ended", timeout=20_000)
+            expect(told).to_contain_text("Your session has ended")
             return
-        expect(told).to_have_text("This page follows what happens.", timeout=20_000)
+        expect(told).to_have_text("This page follows what happens.")
         expect(page.locator("#calls tr")).to_contain_text(one.id[-6:])
         who.clear()
         expect(told).to_contain_text("Your session has ended")

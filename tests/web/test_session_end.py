@@ -14,7 +14,7 @@ from playwright.sync_api import Page as Tab
 
 from tests.office import Office
 from tests.peers.process import free_ports
-from tests.web.browser import needs_chromium, until, violations
+from tests.web.browser import PATIENCE_MS, needs_chromium, until, violations
 from tests.web.logging_in import Owner, Page, opened
 from tests.web.served import serving
 
@@ -68,7 +68,7 @@ def desk(chromium: Browser, tmp_path: Path) -> Iterator[Desk]:
         call = Office(tmp_path, None).call(timedelta(hours=1)).id  # type: ignore[arg-type]  # nothing is printed
         owners = {name: page.enrolled(name, "supervisor", "officer") for name in ("Claire", "Sonia")}
         context = chromium.new_context(locale="en", reduced_motion="reduce")
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         tab = context.new_page()
         tab.clock.install()  # which goes on meanwhile
         with serving(page.app, port) as address:
