@@ -176,7 +176,7 @@ def test_a_batch_of_rows_makes_one_revision_and_a_search_key_now_and_then(
             store.expect(200)
             with store.write():
                 for number in range(100):
-                    of = recording(batch * 100 + number // 10)
+                    of = recording(batch * 100 + number // 10, worker=number % 10)
                     store.add_recording(of)
                     store.add_receipt(receipt(of))
             puts = [name for step, name in blobs.steps if step == "put"]
