@@ -68,7 +68,7 @@ def test_all_calls_of_a_worker_that_carries_hundreds_are_ended(tmp_path: Path) -
     calls = 300
     with (
         opened(tmp_path, workers=1, calls=calls, calls_per_worker=calls) as edge,
-        closing(Flood(TRUNK, edge.address, edge.uri(), calls, RATE)) as flood,
+        closing(Flood(TRUNK, edge.address, edge.uri(), calls, RATE, pending=10)) as flood,
     ):
         assert flood.wait_all() == {200: calls}
         assert edge.process.rpc.end_dialogs(0) == calls

@@ -13,14 +13,29 @@ AGAIN_S = 0.5  # what nobody has answered is sent again (RFC 3261, timer A): a f
 
 
 class Flood(Sender):
-    """`count` INVITEs at `rate` a second, all sent once it is made; `final` fills meanwhile."""
+    """`count` INVITEs at `rate` a second, all sent once it is made; `final` fills meanwhile.
 
-    def __init__(self, ip: str, to: tuple[str, int], uri: str, count: int, rate: float) -> None:
+    `pending`: how many may wait for an answer, where a busy machine shall get no more than it can do.
+    """
+
+    def __init__(
+        self,
+        ip: str,
+        to: tuple[str, int],
+        uri: str,
+        count: int,
+        rate: float,
+        *,
+        pending: int | None = None,
+    ) -> None:
         super().__init__(ip, to)
         self.sent: dict[str, bytes] = {}  # by Call-ID
         begin = time.monotonic()
         for number in range(count):
             time.sleep(max(0.0, begin + number / rate - time.monotonic()))
+            if pending is not None:
+                with self._changed:
+                    self._changed.wait_for(lambda: len(self.sent) - len(self.answers) < pending, PATIENCE_S)
             call_id, packet = self.invite("", uri=uri, To=f"<{uri}>")
             self.sent[call_id] = packet
             self.send(packet)
