@@ -224,7 +224,7 @@ class Server:
     def connect(self, database: str, user: str = OWNER) -> psycopg.Connection:
         """A connection over the socket, in autocommit."""
         where: dict[str, Any] = {"host": str(self.folder), "port": self.port}
-        return psycopg.connect(**where, dbname=database, user=user, autocommit=True, connect_timeout=3)
+        return psycopg.connect(**where, dbname=database, user=user, autocommit=True, connect_timeout=60)
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run it as superuser; its rows."""

@@ -25,7 +25,7 @@ from tests import tiers
 # --- the kernel's filter ---
 
 HERE, THERE = "127.0.0.1", "127.0.0.2"
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

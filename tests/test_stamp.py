@@ -315,13 +315,13 @@ def test_one_host_at_a_time(hosts: tuple[SharedStore, SharedStore], tsa: Authori
 
     def slowly(query: bytes) -> Answer:
         asked.set()
-        assert answered.wait(10)
+        assert answered.wait(60)
         return Answer(tsa.reply(query))
 
     tsa.answer = slowly
     first = threading.Thread(target=stamp, args=(a, tsa))
     first.start()
-    assert asked.wait(10)
+    assert asked.wait(60)
     with pytest.raises(StampedElsewhere, match="another host is having it stamped"):
         stamp_head(b, tsa.url, tsa.ca)
     answered.set()

@@ -270,11 +270,11 @@ def test_what_is_set_comes_to_an_agent_that_runs_also_where_the_database_was_awa
     alerted = threading.Event()
     monkeypatch.setattr("sipagent.service.rules.alert", lambda reason: alerted.set())
     with today_read(config, orders, woken.set):
-        assert alerted.wait(10)
+        assert alerted.wait(60)
         config.database.unlink()
         with Store(config.database) as store:
             store.keep_specials(SPECIALS)
-            assert woken.wait(10) and orders.specials == SPECIALS
+            assert woken.wait(60) and orders.specials == SPECIALS
             woken.clear()
             store.keep_specials([])
-            assert woken.wait(10) and not orders.specials
+            assert woken.wait(60) and not orders.specials

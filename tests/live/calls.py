@@ -98,7 +98,7 @@ def tenths(tones: Sequence[float | None], wanted: float) -> int:
 
 def figures(port: int) -> dict[str, float]:
     """What Prometheus is told, by name and labels, as they are written."""
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     named = (line.rpartition(" ") for line in lines if line[0] != "#")
     return {name: float(value) for name, _, value in named}

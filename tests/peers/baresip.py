@@ -87,7 +87,7 @@ class Baresip:
         self.events: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         wait_answer((host, self.port))
-        self._socket = socket.create_connection(("127.0.0.1", control), timeout=5)
+        self._socket = socket.create_connection(("127.0.0.1", control), timeout=60)
         self._socket.settimeout(None)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
