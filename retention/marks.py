@@ -65,7 +65,7 @@ class Mark:
 
         A decision that led to an erasure is written as the call would have written it.
         """
-        told, forgotten = receipt, receipt.call_id is None and not receipt.events
+        told, forgotten = receipt, receipt.is_forgotten
         lines: list[Event] = []
         if receipt.decision not in (REFUSED, self.decision):
             decided = {name: getattr(self, name) for name in ("decision", *_TOLD)}
