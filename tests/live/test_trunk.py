@@ -69,7 +69,8 @@ def test_a_call_over_the_registered_trunk(
     call.wait_answered()
     calls.bridged(call, operator_phone).hang_up()
     (recording,) = agent.wait_recordings()
-    assert calls.strength(agent.sound(recording)[:, 0], calls.CALLER_HZ) > 0.1
+    caller = agent.sound(recording)[:, 0]
+    assert calls.strength(caller[caller != 0], calls.CALLER_HZ) > 0.1  # what came late is silence
     assert agent.stop() == 0
     wait_unregistered(registrar)
 
