@@ -445,13 +445,9 @@ def terms(of: type[HoldTerms]) -> dict[str, Term]:
     return {one.name: one.metadata["term"] for one in fields(of) if "term" in one.metadata}
 
 
-_FIRST_TERMS = frozenset({"ground", "reference", "review"})
-
-
-def later_terms() -> tuple[str, ...]:
-    """The fields of `HoldTerms` that came after 0.1.0: its databases have no column for them, and its entries
-    of the chain say nothing of them."""
-    return tuple(name for name in terms(HoldTerms) if name not in _FIRST_TERMS)
+LATER_TERMS = tuple(name for name in terms(HoldTerms) if name not in {"ground", "reference", "review"})
+"""The fields of `HoldTerms` that came after 0.1.0: its databases have no column for them, and its entries of
+the chain say nothing of them."""
 
 
 def parse_json(text: str) -> Json:

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from retention.files import Moved, Places, read_moved, share_owner
-from retention.records import later_terms
+from retention.records import LATER_TERMS
 from retention.rows import tables
 from retention.rows.chain import ChainHead, Ledger
 from retention.rows.pages import SQLITE, SqliteTables
@@ -328,7 +328,7 @@ STEPS = Steps(
         "0003_today": _today,
         "0004_line": _line,
         "0005_events": _events,
-        **{f"hold_{name}": _adding("approvals", name) for name in later_terms()},
+        **{f"hold_{name}": _adding("approvals", name) for name in LATER_TERMS},
     },
 )
 

@@ -14,6 +14,7 @@ from retention.records import Access, Receipt, Recording, Status, Sum
 from retention.rows.rows import NoRoom, StoreError
 from retention.sqlite import Store
 from tests.kept import START, receipt, recording
+from tests.tapping import PATIENCE_S
 
 TABLES = ("receipts", "recordings", "sums", "chain", "in_progress")
 SUM = Sum(what="rejected", count=3, from_at=START, until_at=START, code=503, by="edge: full")
@@ -186,7 +187,7 @@ def test_a_write_wakes_who_waits_and_a_drop_does_not(journal: Journal) -> None:
     with closing(Wakes(journal.places.written)) as ours:  # type: ignore[union-attr]
         ours.wait(0.0)
         keep(journal)
-        assert ours.wait(60.0)
+        assert ours.wait(PATIENCE_S)
         assert not ours.wait(0.0)
         arrive(journal)
         assert not ours.wait(0.0)

@@ -21,11 +21,11 @@ from sipagent.sip.packet_filter import (
     program,
 )
 from tests import tiers
+from tests.tapping import PATIENCE_S
 
 # --- the kernel's filter ---
 
 HERE, THERE = "127.0.0.1", "127.0.0.2"
-PATIENCE_S = 60.0
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from tests import old_stamp
 from tests.peers.tsa import NAME, Answer, Authority
 from tests.postgres import Server, fresh
 from tests.shared import prepare, shared_store
+from tests.tapping import PATIENCE_S
 
 OTHER = "ab" * 32
 
@@ -315,13 +316,13 @@ def test_one_host_at_a_time(hosts: tuple[SharedStore, SharedStore], tsa: Authori
 
     def slowly(query: bytes) -> Answer:
         asked.set()
-        assert answered.wait(60)
+        assert answered.wait(PATIENCE_S)
         return Answer(tsa.reply(query))
 
     tsa.answer = slowly
     first = threading.Thread(target=stamp, args=(a, tsa))
     first.start()
-    assert asked.wait(60)
+    assert asked.wait(PATIENCE_S)
     with pytest.raises(StampedElsewhere, match="another host is having it stamped"):
         stamp_head(b, tsa.url, tsa.ca)
     answered.set()

@@ -28,6 +28,7 @@ from tests.driving import RULES, sounds
 from tests.kept import archive
 from tests.office import CONFIG, Office, make_office
 from tests.room import Room
+from tests.tapping import PATIENCE_S
 
 DATABASES = BOTH
 PARIS = ZoneInfo("Europe/Paris")
@@ -270,11 +271,11 @@ def test_what_is_set_comes_to_an_agent_that_runs_also_where_the_database_was_awa
     alerted = threading.Event()
     monkeypatch.setattr("sipagent.service.rules.alert", lambda reason: alerted.set())
     with today_read(config, orders, woken.set):
-        assert alerted.wait(60)
+        assert alerted.wait(PATIENCE_S)
         config.database.unlink()
         with Store(config.database) as store:
             store.keep_specials(SPECIALS)
-            assert woken.wait(60) and orders.specials == SPECIALS
+            assert woken.wait(PATIENCE_S) and orders.specials == SPECIALS
             woken.clear()
             store.keep_specials([])
-            assert woken.wait(60) and not orders.specials
+            assert woken.wait(PATIENCE_S) and not orders.specials

@@ -40,6 +40,7 @@ from typing import Any, Literal, cast
 
 from retention.files import share_owner, write_whole
 from retention.records import (
+    LATER_TERMS,
     Access,
     Approval,
     Hold,
@@ -52,7 +53,6 @@ from retention.records import (
     Recording,
     Sum,
     field_types,
-    later_terms,
     parse_json,
     terms,
     to_text,
@@ -101,7 +101,7 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "access": ("login", "via"),
     "receipt": ("operators", "quality", "caller_identity", "not_recorded_because"),
     "recording": ("operators", "missing"),
-    "approval": later_terms(),
+    "approval": LATER_TERMS,
 }
 
 
@@ -155,8 +155,11 @@ def public(kind: str, record: _Json) -> _Json:
 
 def open_hold(hold: _Json) -> _Json:
     """What of a hold leads to no person, as its ground and review."""
-    told = {name: hold.get(name) for name, term in terms(Hold).items() if term.open}
-    return {name: value for name, value in told.items() if value is not None or name not in later_terms()}
+    return {
+        name: hold.get(name)
+        for name, term in terms(Hold).items()
+        if term.open and (name not in LATER_TERMS or hold.get(name) is not None)
+    }
 
 
 def public_text(kind: str, record: _Json) -> str:

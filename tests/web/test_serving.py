@@ -25,7 +25,7 @@ from sipagent.web.serving import tls_context
 from tests.notified import Notified
 from tests.peers.agent import SEARCH_PATH, RunningAgent
 from tests.peers.process import Child, free_ports
-from tests.tapping import wait_for
+from tests.tapping import PATIENCE_S, wait_for
 from tests.web.logging_in import PASSWORD, enrolled, field_of
 from tests.web.served import READY, Served, certificate
 
@@ -94,7 +94,7 @@ def test_it_ends_cleanly_with_a_stream_open_and_tells_nothing_of_itself(tmp_path
     with accounts(page) as there:
         claire = enrolled(there, "Claire", "listener")
     with page.running() as child, browser(page) as client:
-        with socket.create_connection(("127.0.0.1", page.port), timeout=60) as giant:
+        with socket.create_connection(("127.0.0.1", page.port), timeout=PATIENCE_S) as giant:
             giant.sendall(b"GET /login HTTP/1.1\r\nX: " + b"x" * 100_000)
             with suppress(ConnectionResetError):
                 assert giant.recv(1 << 16)[:13] in (b"", b"HTTP/1.1 400 ")
@@ -147,7 +147,7 @@ def test_by_its_own_certificate_which_it_reads_anew_and_not_by_old_versions(tmp_
         with socket.create_connection(("127.0.0.1", page.port)) as plain, pytest.raises(ssl.SSLError):
             old.wrap_socket(plain)
         with pytest.raises((http.client.HTTPException, OSError)):
-            urllib.request.urlopen(f"http://127.0.0.1:{page.port}/login", timeout=60)
+            urllib.request.urlopen(f"http://127.0.0.1:{page.port}/login", timeout=PATIENCE_S)
         with browser(page) as client:
             answer = client.get("/login")
             assert answer.headers["strict-transport-security"]
@@ -226,7 +226,7 @@ def _answers(port: int) -> bool:
 
 def test_run_has_it_beside_it_and_ends_it(beside: tuple[RunningAgent, int]) -> None:
     agent, port = beside
-    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/login", timeout=60).status == 200
+    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/login", timeout=PATIENCE_S).status == 200
     agent.close()
     assert not _answers(port)
 
