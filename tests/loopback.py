@@ -6,7 +6,6 @@ everything is awaited by polling the engine until it has happened. The process e
 engine stops as it should is a scene of its own, since the library takes a second for it.
 """
 
-import atexit
 import faulthandler
 import functools
 import importlib
@@ -226,9 +225,14 @@ def run(module: str, name: str) -> None:
 @functools.cache
 def _server() -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", SERVE.format(full=tiers.full)]
-    server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    atexit.register(server.communicate)  # it ends with its standard input
-    return server
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def end_server() -> None:
+    """End what scenes are forked from, if it runs; the next scene starts it again."""
+    if _server.cache_info().currsize:
+        _server().communicate()  # it ends with its standard input
+        _server.cache_clear()
 
 
 def serve(full: bool) -> None:

@@ -39,7 +39,8 @@ _SETTINGS: Mapping[str, str] = {
     "fsync": "off",  # the machine doesn't fail, the programs on it do
     "synchronous_commit": "on",
     "full_page_writes": "off",
-    "shared_buffers": "32MB",
+    "shared_buffers": "8MB",  # a worker of a test run has up to three of these servers
+    "min_wal_size": "2MB",
     "max_connections": "120",
     "wal_level": "replica",
     "max_wal_senders": "8",
@@ -126,7 +127,7 @@ class Server:
         """initdb, C collation and UTF-8, the superuser is `postgres`."""
         _run(
             *("initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"),
-            *("--auth=trust", "--no-instructions"),
+            *("--auth=trust", "--no-instructions", "--wal-segsize=1"),  # MB: all of it lies in memory
         )
         (self.data / "pg_hba.conf").write_text(_HBA)
         return self

@@ -4,6 +4,7 @@ held, and moto, which is in this process and quick.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -51,9 +52,14 @@ class _Objects:
             config=Config(**(waits | config)),
         )
 
+    @functools.cached_property
+    def own(self) -> Any:
+        """A client for what tests do themselves: each further one takes time, and memory for good."""
+        return self.client()
+
     def bucket(self, name: str) -> str:
         """A new bucket that keeps versions and can hold."""
-        self.client().create_bucket(
+        self.own.create_bucket(
             Bucket=name,
             ObjectLockEnabledForBucket=True,
             CreateBucketConfiguration={"LocationConstraint": REGION},
@@ -69,16 +75,15 @@ class _Objects:
 
     def names(self, bucket: str, prefix: str = "") -> list[tuple[str, str]]:
         """Name and version of every version of every object that is there; markers are no versions."""
-        pages = self.client().get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+        pages = self.own.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
         return [(one["Key"], one["VersionId"]) for page in pages for one in page.get("Versions", [])]
 
     def versions(self, bucket: str) -> dict[tuple[str, str], bytes]:
         """What all of them hold; one that is removed meanwhile is left out."""
-        client = self.client()
         found: dict[tuple[str, str], bytes] = {}
         for name, version in self.names(bucket):
             try:
-                got = client.get_object(Bucket=bucket, Key=name, VersionId=version)
+                got = self.own.get_object(Bucket=bucket, Key=name, VersionId=version)
                 found[name, version] = got["Body"].read()
             except ClientError as error:
                 if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchVersion"):
