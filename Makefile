@@ -49,13 +49,8 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes, each of which would compile all of it
 
-# $(call tested,WHAT): tests beside each other, for most of them wait more than they compute. Calls and sound are real, and a
-# machine that others use too may stop for a while: up to five that fail are run once more, alone, which is said. What fails
-# twice fails, and so do six.
-tested = rm -rf $(FAILED); $(VENV)/bin/python -m pytest -q --dist loadfile --no-loadscope-reorder -o cache_dir=$(FAILED) $(1) || { rc=$$?; \
-	[ $$rc = 1 ] && [ "$$(grep -c '": true' $(FAILED)/v/cache/lastfailed)" -le 5 ] || exit $$rc; \
-	echo 'What failed is run once more, alone'; $(VENV)/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests% --full,$(1)); }
-FAILED = .pytest_cache/failed
+# Beside each other, for most tests wait more than they compute. What fails is not run again.
+tests = $(VENV)/bin/python -m pytest -q --dist loadfile --no-loadscope-reorder
 
 .PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-store bench-receipts bench-events bench-marks
 .PHONY: bench-load bench-web screenshots bench-cluster try-hosts try-cluster soak attack fuzz audit engine deb deb-twice try-package try-wheel try-units try-container prompts languages
@@ -77,10 +72,10 @@ demo: $(VENV)/installed ## show two calls by scripted phones: one lets itself be
 	@$(RUN) demo
 
 test: lint peers ## check format, lint, types and each promise once: the quick tier of tests
-	@$(VENV)/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	@$(tests) -n 3
 
 test-all: lint peers ## check all there is, as deep as it goes: both databases, hosts, stores, browsers, attacks, the package
-	@$(call tested,-n 4 --full --ignore=tests/attack)
+	@$(tests) -n 4 --full --ignore=tests/attack
 	@$(MAKE) --no-print-directory attack ATTACKS=tests/attack # what else make attack runs is in the line above
 	@if [ "$$(id -u)" = 0 ] && unshare --mount --pid --net --fork true; then $(MAKE) --no-print-directory try-package; else \
 		echo 'make try-package is left out: it needs root, and namespaces' >&2; fi
@@ -136,7 +131,7 @@ FROM ?= 0
 MINUTES ?= 120
 
 try-hosts: $(VENV)/tested peers ## what make test leaves out, for it takes minutes: fronts of several hosts, keys and databases that are killed
-	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --full -m slow
+	@$(tests) -n 2 --full -m slow
 
 try-cluster: $(VENV)/tested peers ## kill whatever three hosts consist of and share, in the midst of calls: ROUNDS=500 SEED=1 FROM=0 MINUTES=120
 	@$(VENV)/bin/python -m tests.cluster --rounds $(ROUNDS) --seed $(SEED) --from $(FROM) --minutes $(MINUTES)
@@ -147,7 +142,7 @@ ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge
 	marks.py reserve.py crash_steps.py recorder.py erasure.py clock.py purging.py rejections.py children.py)
 
 attack: $(VENV)/tested peers ## attack it on loopback, in both shapes
-	@$(call tested,-n 2 --full $(ATTACKS))
+	@$(tests) -n 2 --full $(ATTACKS)
 
 MESSAGES ?= 100000
 
