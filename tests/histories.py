@@ -7,6 +7,7 @@ it. `Watch` keeps, beside each state, what a bystander has seen of the call; `ad
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeVar
 
 from sipagent.call import events as e
@@ -71,18 +72,8 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
             e.MediaArrived(leg),
             e.LegGone(leg, 603),
         )
-    refused = ("sampled", "open", "source_allowed", "room", "number_known")
-    offer = offered(flow.policy, OFFER)
+    yield from offers(flow.policy)
     yield from (
-        offer,
-        *(replace(offer, **{name: False}) for name in refused),
-        replace(offer, draining=True),
-        replace(offer, messages=SPECIAL.messages),
-        *(
-            replace(offer, may_choose=True, sampled=sampled, messages=messages)
-            for sampled, messages in ((True, ()), (False, ()), (True, SPECIAL.messages))
-            if flow.policy.choices
-        ),
         e.CallConfirmed(telephone_event=True),
         e.MediaArrived(),
         e.MediaFoundElsewhere(CALLER),
@@ -147,6 +138,26 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
     if flow.policy.refer_targets:
         yield from (e.ReferAnswered(CALLER, status) for status in (202, 405))
         yield from (e.ReferNotified(CALLER, status) for status in (180, 200, 486))
+
+
+@cache
+def offers(policy: Policy) -> tuple[e.Fact, ...]:
+    """Every INVITE: as it should be, refused for each reason there is, with a message, with a choice."""
+    offer = offered(policy, OFFER)
+    choosing = ((True, ()), (False, ()), (True, SPECIAL.messages)) if policy.choices else ()
+    return (
+        offer,
+        *(
+            replace(offer, **{name: False})
+            for name in ("sampled", "open", "source_allowed", "room", "number_known")
+        ),
+        replace(offer, draining=True),
+        replace(offer, messages=SPECIAL.messages),
+        *(
+            replace(offer, may_choose=True, sampled=sampled, messages=messages)
+            for sampled, messages in choosing
+        ),
+    )
 
 
 def offered(policy: Policy, fact: e.Fact) -> Any:

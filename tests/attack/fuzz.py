@@ -276,7 +276,7 @@ def hunt(seed: int, first: int, messages: int, srtp: str) -> int:
         found[kind] += 1
         print(f"DEATH seed {seed} index {index}: {kind}", flush=True)
         if found[kind] == 1:
-            print(f"{case(seed, index).where}\n{shown(case(seed, index).text)}", flush=True)
+            print(f"{case(seed, index).where}\n{shown(case(seed, index).text)}\n{said[-3000:]}", flush=True)
         at = index + 1
     for kind, count in found.most_common():
         print(f"{count} times {kind}")
