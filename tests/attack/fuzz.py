@@ -257,8 +257,8 @@ def run(seed: int, srtp: str, *cases: object) -> tuple[str, int, str]:
                 process.send_signal(signal.SIGABRT)  # faulthandler says where
                 break
         now = struct.unpack("q", Path(progress.name).read_bytes()[:8])[0]
+        code = process.wait()  # before the place in the file moves, which it shares
         said.seek(0)
-        code = process.wait()
         return what or ("" if code == 0 else f"ended with {code}"), now, said.read()
 
 
