@@ -28,7 +28,7 @@ _NUMBERS = count(1)
 
 def place_of(store: Moto | Weed, folder: Path, endpoint: str | None = None) -> BucketPlace:
     """A new place in a bucket that keeps versions and holds: its prefix, as where others use it too."""
-    client, name = store.client(), "shared-by-tests"
+    client, name = store.client, "shared-by-tests"
     with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
         store.bucket(name)  # one: for each bucket a real store makes volumes of its own
     prefix = f"calls-{next(_NUMBERS)}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}/"

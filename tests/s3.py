@@ -40,26 +40,24 @@ class _Objects:
 
     endpoint: str
 
-    def client(self, **config: Any) -> Any:
-        """A boto3 client; `config` goes to botocore's Config."""
-        waits: dict[str, Any] = {"connect_timeout": 3, "read_timeout": 10, "retries": {"max_attempts": 1}}
+    @functools.cached_property
+    def client(self) -> Any:
+        """A boto3 client for what tests do themselves: each further one takes time, and memory for good."""
+        return self._client(max_attempts=1)
+
+    def _client(self, max_attempts: int) -> Any:
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
             region_name=REGION,
             aws_access_key_id=ACCESS,
             aws_secret_access_key=SECRET,
-            config=Config(**(waits | config)),
+            config=Config(connect_timeout=3, read_timeout=10, retries={"max_attempts": max_attempts}),
         )
-
-    @functools.cached_property
-    def own(self) -> Any:
-        """A client for what tests do themselves: each further one takes time, and memory for good."""
-        return self.client()
 
     def bucket(self, name: str) -> str:
         """A new bucket that keeps versions and can hold."""
-        self.own.create_bucket(
+        self.client.create_bucket(
             Bucket=name,
             ObjectLockEnabledForBucket=True,
             CreateBucketConfiguration={"LocationConstraint": REGION},
@@ -75,7 +73,7 @@ class _Objects:
 
     def names(self, bucket: str, prefix: str = "") -> list[tuple[str, str]]:
         """Name and version of every version of every object that is there; markers are no versions."""
-        pages = self.own.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
         return [(one["Key"], one["VersionId"]) for page in pages for one in page.get("Versions", [])]
 
     def versions(self, bucket: str) -> dict[tuple[str, str], bytes]:
@@ -83,7 +81,7 @@ class _Objects:
         found: dict[tuple[str, str], bytes] = {}
         for name, version in self.names(bucket):
             try:
-                got = self.own.get_object(Bucket=bucket, Key=name, VersionId=version)
+                got = self.client.get_object(Bucket=bucket, Key=name, VersionId=version)
                 found[name, version] = got["Body"].read()
             except ClientError as error:
                 if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchVersion"):
@@ -143,7 +141,7 @@ class Weed(_Objects):
 
     def _wait_put(self, deadline: float) -> None:
         """The first put waits some seconds for the volumes."""
-        client = self.client(retries={"max_attempts": 0})
+        client = self._client(max_attempts=0)
         while True:
             try:
                 with suppress(

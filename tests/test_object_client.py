@@ -49,9 +49,9 @@ def real(weed: Weed, tmp_path: Path) -> Losing:
 @pytest.fixture
 def plain(objects: Moto | Weed, bucket: Bucket) -> Iterator[Bucket]:
     """One without versions or lock."""
-    objects.client().create_bucket(Bucket="plain-one", CreateBucketConfiguration=CONSTRAINT)
+    objects.client.create_bucket(Bucket="plain-one", CreateBucketConfiguration=CONSTRAINT)
     yield Bucket(replace(bucket.place, bucket="plain-one"))
-    objects.client().delete_bucket(Bucket="plain-one")
+    objects.client.delete_bucket(Bucket="plain-one")
 
 
 def put(bucket: Bucket, name: str, content: bytes = b"some", *, held: bool = False) -> str:
@@ -90,7 +90,7 @@ def test_every_version_goes_though_none_is_known(objects: Moto | Weed, bucket: B
     """Also what a marker of deletion hides."""
     for name in ("a", "a", "recordings/x.json"):
         put(bucket, name)
-    objects.client().delete_object(Bucket=bucket.place.bucket, Key=f"{bucket.place.prefix}recordings/x.json")
+    objects.client.delete_object(Bucket=bucket.place.bucket, Key=f"{bucket.place.prefix}recordings/x.json")
     assert erase_object(bucket, "a") and not erase_object(bucket, "a")
     erase_hidden(bucket, "x")
     assert names_in(objects, bucket) == [] and list(bucket.versions("recordings/x.") or ()) == []
@@ -203,7 +203,7 @@ def test_a_bucket_that_only_pretends_to_hold(
 def test_a_retention_that_would_defeat_a_refusal(real: Losing, weed: Weed) -> None:
     bucket = Bucket(replace(real.place, bucket=weed.bucket("locked-by-default")))
     rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
-    weed.client().put_object_lock_configuration(
+    weed.client.put_object_lock_configuration(
         Bucket=bucket.place.bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
     )
     found = tried(bucket)
@@ -212,7 +212,7 @@ def test_a_retention_that_would_defeat_a_refusal(real: Losing, weed: Weed) -> No
 
 
 def test_a_bucket_without_versions_or_lock(real: Losing, weed: Weed) -> None:
-    client, bucket = weed.client(), Bucket(replace(real.place, bucket="no-lock"))
+    client, bucket = weed.client, Bucket(replace(real.place, bucket="no-lock"))
     client.create_bucket(Bucket="no-lock", CreateBucketConfiguration=CONSTRAINT)
     found = tried(bucket)
     assert (found.level, found.said.partition(",")[0]) == ("warning", "keeps no versions")

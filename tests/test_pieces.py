@@ -193,7 +193,7 @@ def test_of_who_refuses_nothing_stays_anywhere(
     say(side, tap, row.id, 2, 2)
     key, beginning = f"{bucket.place.prefix}{piece_name(row.id, 1)}", f"recordings/{row.id}."
     if rows_known := said_by != "a mark, and no row is known":
-        objects.client().delete_object(Bucket=bucket.place.bucket, Key=key)
+        objects.client.delete_object(Bucket=bucket.place.bucket, Key=key)
         assert len(list(bucket.versions(beginning) or ())) == 3
     bucket.asked.clear()
     if said_by == "the recorder":

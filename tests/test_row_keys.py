@@ -352,7 +352,7 @@ def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(
 
 def keys_in_all_versions(objects: Moto | Weed, bucket: Bucket) -> dict[str, bytes]:
     """Whatever can still be read there."""
-    client, place = objects.client(), bucket.place
+    client, place = objects.client, bucket.place
     listed = client.list_object_versions(Bucket=place.bucket, Prefix=place.prefix)
     found: dict[str, bytes] = {}
     for one in listed.get("Versions", []):

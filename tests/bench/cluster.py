@@ -182,7 +182,7 @@ def refusals(count: int) -> Iterator[Row]:
 
 def _keys(place: Site, id: str) -> list[str]:
     """Where a key of this recording is, of any version."""
-    client = place.engines.store.client()
+    client = place.engines.store.client
     listed = client.list_object_versions(Bucket=place.engines.bucket, Prefix=f"kept/vault/{id}")
     places = [one["Key"] for one in listed.get("Versions", [])]
     vaults = [host.agent.directory / "vault" for host in place.hosts.values()]
