@@ -21,9 +21,10 @@ from sipagent.agent.engine import (
     Registration,
 )
 from sipagent.call import events as e
-from sipagent.pjsip import EngineError, PjsipEngine, engine, legs
+from sipagent.pjsip import EngineError, PjsipEngine, engine, legs, names
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call, Challenge
+from sipagent.softphone.sip import Message
 from tests.loopback import NUMBER, Loopback, scene, seen
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
@@ -341,6 +342,64 @@ def test_while_no_name_server_answers_calls_go_on(stack: ExitStack) -> None:
     office.gone(given_up, 487)
     office.told(patient, e.OperatorAnswered(patient, telephone_event=True))
     assert len(office.desk.calls) == 1
+
+
+@scene
+def test_a_name_in_a_message_is_waited_for_by_nobody(stack: ExitStack) -> None:
+    """A peer can name any host, whose name server may be silent; and as many as it likes."""
+    answers, asked = threading.Event(), []
+
+    def slow(*name: object, **__: object) -> list[Any]:
+        asked.append(name[0])
+        assert answers.wait(PATIENCE_S)
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 0))]
+
+    socket.getaddrinfo = slow
+    office = Loopback(stack)
+    call, caller = office.answered()
+    office.desk.contact = f"sip:201@desk.test:{office.desk.address[1]}"
+    _, operator = office.dialled()
+    call.rtp.press("9")
+    office.told(caller, pressed(caller, "9", "rfc4733"))
+    assert asked == ["desk.test"] and not seen(office.desk, "ACK received")
+    answers.set()
+    office.until(lambda: seen(office.desk, "ACK received"), "ACK, where the name leads")
+    names.MOST = 0
+    office.hangs_up(office.desk.calls[0], operator)
+    office.dialled()
+    answers.clear()
+    names.MOST = 1
+    office.dialled()
+    assert asked == ["desk.test"] * 2
+    office.engine.stop()  # it waits for no name, either
+    answers.set()
+
+
+@scene
+def test_a_registrar_by_name_is_told_also_that_we_are_gone(stack: ExitStack) -> None:
+    registrar = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    registrar.bind(("127.0.0.1", 0))
+    registrar.settimeout(PATIENCE_S)
+    office = Loopback(stack, registrar=f"sip:localhost:{registrar.getsockname()[1]}")
+
+    def registered() -> Message:
+        packet, sender = registrar.recvfrom(65535)
+        request = Message.parse(packet)
+        copied = [
+            (name, request.header(name)) for name in ("Via", "From", "To", "Call-ID", "CSeq", "Contact")
+        ]
+        registrar.sendto(Message("SIP/2.0 200 OK", (*copied, ("Expires", "120"))).pack(), sender)
+        return request
+
+    office.engine.register()
+    assert office.meanwhile(registered).header("Expires") == "120"
+    office.until(lambda: office.of(Registration), "word of it")
+    leaving = threading.Thread(target=lambda: heard.append(registered()))
+    heard: list[Message] = []
+    leaving.start()
+    office.engine.stop()
+    leaving.join(PATIENCE_S)
+    assert [one.header("Expires") for one in heard] == ["0"]
 
 
 # --- who is given a digest ---

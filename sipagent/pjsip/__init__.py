@@ -2,9 +2,9 @@
 
 `engine.PjsipEngine` takes orders, `legs` turns the library's callbacks into reports, `library` holds the
 settings of the library, and calls it past pjsua2. From the leaf up: `library`; `accounts`, with the values
-that all native objects need; `ears`; `legs`; their keepers `sound`, `media_sources`, `request_filter`,
-`screening`; `engine`, which holds it all. A lower module reports to the engine by a protocol that stands
-beside it.
+that all native objects need; `names`; `ears`; `legs`; their keepers `sound`, `media_sources`,
+`request_filter`, `screening`; `engine`, which holds it all. A lower module reports to the engine by a
+protocol that stands beside it.
 
 One thread, the SIP thread, calls in: whoever called `start` calls everything else too. Callbacks come on that
 thread from `poll`, and on two of the library's own: keys on the media's thread, the end of a sound on the

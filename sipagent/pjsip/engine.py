@@ -1,32 +1,30 @@
-"""The engine: orders in, reports out. It holds all native objects.
-
-At the end the host names of phones, looked up where nobody waits for it. The library looks a name up
-while everything else stands still, sound included: ten seconds for each phone rung, where no name server
-answers. So each is looked up here first, on a thread of its own, and the phone is rung only once there is
-an answer; the library's own look-up then follows a server that answers.
-"""
+"""The engine: orders in, reports out. It holds all native objects."""
 
 import gc
-import ipaddress
 import math
-import queue
-import socket
-import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 
 import pjsua2 as pj
 
 from retention.texts import Reason
 from sipagent import __version__
-from sipagent.agent.engine import EngineFault, EngineSettings, Headers, Incoming, LegLost, RealmLearnt, Side
+from sipagent.agent.engine import (
+    EngineFault,
+    EngineSettings,
+    Headers,
+    Incoming,
+    LegLost,
+    RealmLearnt,
+    Registration,
+    Side,
+)
 from sipagent.agent.quality import Stream
 from sipagent.call import events as e
 from sipagent.config.identity import MAX_FORWARDS, call_id
 from sipagent.config.layout import FEWEST
-from sipagent.config.load import uri_host
 from sipagent.config.types import Network
 from sipagent.pjsip import library
 from sipagent.pjsip.accounts import Endpoint, SipAccount, SipAccounts
@@ -40,6 +38,7 @@ from sipagent.pjsip.library import (
     with_status,
 )
 from sipagent.pjsip.media_sources import Sources
+from sipagent.pjsip.names import Names, address_in, name_in
 from sipagent.pjsip.screening import DigestChallenges, Screening
 from sipagent.pjsip.sound import SoundEngine
 from sipagent.sip.messages import said_by_edge
@@ -48,7 +47,7 @@ from sipagent.sip.session_description import NotAcceptable
 LOOK_S = 0.1  # for what has a time of its own, while there are legs: holders who send nothing, offers
 NOTHING_S = 1.0  # for what is counted: packets of others, legs that send nothing any more
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
-FAREWELL_S = 2.0  # at the end, for legs to get their BYE
+FAREWELL_S = 2.0  # at the end, for legs to get their BYE, and for the registrar's name
 UNASKED = 256  # legs that have ended, of whose streams is known what was counted
 NO_WAY = 503  # the status of a request that can't be sent (RFC 3261 section 8.1.3.1)
 
@@ -79,7 +78,7 @@ class PjsipEngine:
         self.doubt = Doubt(settings.media_timeout_s)
         self.awareness = Awareness()
         self._leaving = Leaving()
-        self._names = Names(self.wake)
+        self._names = Names(self.wake, lambda fault: settings.report(EngineFault(fault)))
         self.later: list[Callable[[], object]] = []  # work that a callback may not do itself
         self._audited_at = 0.0
         self._numbers = 0
@@ -106,6 +105,7 @@ class PjsipEngine:
         endpoint.libCreate()
         endpoint.libInit(library.endpoint_config(f"sipagent/{__version__}", self.settings.calls))
         library.serve("record-aware")
+        self._names.serve()
         self.limits = library.limits(self.settings.players, library.raise_files())
         self.capacity = self.limits.usable_legs
         transport, self._wake_to = library.open_transports(endpoint, self.settings)
@@ -124,7 +124,11 @@ class PjsipEngine:
             return
         self._end_legs()
         self._accounts.leave()
+        until = time.monotonic() + FAREWELL_S
         endpoint.libHandleEvents(50)
+        while self._names.waiting and time.monotonic() < until:  # where the registrar has a name
+            endpoint.libHandleEvents(50)
+            self._names.poll()
         self.screening.stop()
         self._accounts.clear()
         gc.collect()  # a native object that outlives the library aborts the process
@@ -155,8 +159,7 @@ class PjsipEngine:
             timeout_s = max(0.0, min(timeout_s, due - time.monotonic()))
         self._endpoint.libHandleEvents(math.ceil(timeout_s * 1000))
         now = time.monotonic()
-        for number, name, found in self._names.answers():
-            self._looked_up(number, name, found)
+        self._names.poll()
         self._do_later()
         self.screening.poll(now)
         self.sources.poll(now)
@@ -205,8 +208,21 @@ class PjsipEngine:
         self.sources.trust(media_sources)
 
     def register(self) -> None:
-        """Ask the registrar, once; its answer, or that none came, is reported as `Registration`."""
-        self._accounts.register()
+        """Ask the registrar, once; its answer, or that none came, is reported as `Registration`.
+
+        A name is looked up first: over TCP the library looks for our own address by it, and waits.
+        """
+        proxies = self.settings.registrar_proxies
+        if name := name_in(proxies[0] if proxies else self.settings.registrar):
+            self._names.look_up(name, partial(self._registrar_found, name))
+        else:
+            self._accounts.register()
+
+    def _registrar_found(self, name: str, addresses: tuple[str, ...]) -> None:
+        if addresses:
+            self._accounts.register()
+        else:
+            self.settings.report(Registration(active=False, status=0, reason=f"{name} is not found"))
 
     def unregister(self) -> None:
         """Tell the registrar that we are gone; its answer, or that none came, is reported, too."""
@@ -249,7 +265,7 @@ class PjsipEngine:
         way = (*self.settings.outbound_proxies, uri)[behind:]  # an edge finds its own way to the next hop
         name = name_in(way[0])
         if name and (not behind or len(self.settings.families) > 1 or self._challenges.awaits(name)):
-            self._names.look_up(name, leg.number)
+            self._names.look_up(name, partial(self._looked_up, leg.number, name))
         else:
             self._found(leg, address_in(way[0]))
         return leg.number
@@ -471,51 +487,3 @@ class PjsipEngine:
         for leg in library.lost_calls(self._legs.values()):
             self.settings.report(LegLost(leg.number))
             self.disconnected(leg, 0, "")
-
-
-def name_in(uri: str) -> str:
-    """The host name of a SIP URI; empty where it is an address, or no URI."""
-    try:
-        host, _ = uri_host(uri)
-    except ValueError:
-        return ""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return ""
-
-
-def address_in(uri: str) -> tuple[str, ...]:
-    """The address of a SIP URI; None if it names a host, or is no URI."""
-    try:
-        host, _ = uri_host(uri)
-        return (str(ipaddress.ip_address(host)),)
-    except ValueError:
-        return ()
-
-
-class Names:
-    """`wake` is called, on another thread, when there is an answer."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._answers: queue.SimpleQueue[tuple[int, str, tuple[str, ...]]] = queue.SimpleQueue()
-
-    def look_up(self, name: str, leg: int) -> None:
-        """Return at once; the addresses of such a host are among the `answers` later."""
-        threading.Thread(target=self._look_up, args=(name, leg), name="names", daemon=True).start()
-
-    def _look_up(self, name: str, leg: int) -> None:
-        try:
-            found = tuple(str(one[4][0]) for one in socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM))
-        except (OSError, UnicodeError):  # no such host, no server; no name at all
-            found = ()
-        self._answers.put((leg, name, found))
-        with suppress(OSError):  # the engine has stopped meanwhile
-            self._wake()
-
-    def answers(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-        """Those that have come since: legs, hosts, and their addresses; none for a host that is not found."""
-        while not self._answers.empty():
-            yield self._answers.get()

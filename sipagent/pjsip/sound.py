@@ -18,8 +18,7 @@ import pjsua2 as pj
 from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineFault, SoundEnded
 from sipagent.pjsip.accounts import Owner
-from sipagent.pjsip.concealment import Left, Probe, ProbedStream, Probes
-from sipagent.pjsip.ears import Ear, Ears
+from sipagent.pjsip.ears import Ear, Ears, Left, Probe, ProbedStream, Probes
 from sipagent.pjsip.legs import Leg, Player
 from sipagent.pjsip.library import CLOCK, LIBRARY, MEDIA, SUCCESS, hurry, order
 
