@@ -402,6 +402,19 @@ def test_a_registrar_by_name_is_told_also_that_we_are_gone(stack: ExitStack) -> 
     assert [one.header("Expires") for one in heard] == ["0"]
 
 
+def test_a_name_is_not_found_where_the_system_has_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    found: list[object] = []
+    lookups = names.Names(lambda: None, found.append)
+    lookups.look_up("pbx.test", found.append)
+    assert found == []
+    lookups.poll()
+    assert found == [()]
+
+
 # --- who is given a digest ---
 
 LOGIN = Credentials("agent", "secret")

@@ -105,7 +105,10 @@ class Names:
             self._waiting[name].append(then)
             return
         self._waiting[name] = [then]
-        threading.Thread(target=self._look_up, args=(name,), name="names", daemon=True).start()
+        try:
+            threading.Thread(target=self._look_up, args=(name,), name="names", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            self._answers.put((name, ()))
 
     def _look_up(self, name: str) -> None:
         try:
