@@ -402,6 +402,15 @@ def test_a_registrar_by_name_is_told_also_that_we_are_gone(stack: ExitStack) -> 
     assert [one.header("Expires") for one in heard] == ["0"]
 
 
+@scene
+def test_a_registrar_that_is_found_too_late_is_not_asked(stack: ExitStack) -> None:
+    """The account that would ask is gone by then, which ends the library's process."""
+    office = Loopback(stack, registrar="sip:localhost:5")
+    office.engine.register()
+    office.engine.stop()
+    assert office.of(Registration) == []
+
+
 def test_a_name_is_not_found_where_the_system_has_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -158,6 +158,7 @@ class SipAccounts:
         self._engine = engine
         self.trunk: SipAccount | None = None
         self.operators: SipAccount | None = None
+        self._left = False
 
     def open(self, transport: int) -> SipAccount:
         """Make both on the library's transport of this id; returns the trunk's."""
@@ -182,7 +183,8 @@ class SipAccounts:
         return account
 
     def leave(self) -> None:
-        """Unregister; `clear` lets them go once the library has said so."""
+        """Unregister, and ask nothing more; `clear` lets them go once the library has said so."""
+        self._left = True
         for account in (self.operators, self.trunk):
             if account is not None:
                 account.shutdown()
@@ -192,7 +194,7 @@ class SipAccounts:
 
     def register(self) -> None:
         """Ask the registrar, once; its answer, or that none came, is reported as `Registration`."""
-        if self.trunk and self._engine.settings.registrar:
+        if self.trunk and self._engine.settings.registrar and not self._left:
             order(self.trunk.setRegistration, True)
 
     def unregister(self) -> None:
