@@ -179,6 +179,13 @@ def made(office: Office, text: str) -> tuple[Path, Config]:
     return folder, load(folder / "config.toml")
 
 
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without any would be called on loopback."""
+    monkeypatch.setattr(init_directory, "_own_address", lambda _: "192.168.1.7")
+
+
+@pytest.mark.usefixtures("network")
 def test_what_is_answered_stands_in_the_configuration(office: Office) -> None:
     folder, config = made(office, SMALL + "[capacity]\ncalls = 4\n")
     assert config.service.name == "Allô Mairie" and config.service.dpo_contact == "dpo@laon.fr"
@@ -214,6 +221,7 @@ def test_existing_public_keys_are_copied_but_one_that_lies_there_stays(office: O
     assert not list(folder.rglob("*.key"))
 
 
+@pytest.mark.usefixtures("network")
 @pytest.mark.parametrize(("old", "new", "said"), [
     ('name = "Allô Mairie"\n', "", "service.name: missing; accepted: the name of the service"),
     ('"dpo@laon.fr"', '""', "service.dpo_contact: is empty; accepted: how to reach"),

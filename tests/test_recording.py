@@ -156,7 +156,7 @@ def test_tombstones_and_anonymous_receipts_lead_to_nobody() -> None:
     assert (tomb.caller, tomb.operator, tomb.call_id, tomb.path) == (None, None, None, None)
     assert tomb.started_at == START and tomb.notice is not None and tomb.purged_at == START
     call = receipt(recording(), keyword="je refuse", events=(Event(at=START, what="rang", by="sip:201@x"),))
-    text = json.dumps(call.anonymous().to_json())
+    text = json.dumps(call.anonymous().to_json()).replace(call.id, "")  # which ends with any six digits
     assert not any(word in text for word in ("336", "marie", "192.0.2.7", "refuse", "201"))
     assert (call.anonymous().outcome, call.anonymous().quality) == ("connected", QUALITY)
     known = {"number": None, "attestation": "A", "verified": True, "masked": False}
