@@ -174,6 +174,15 @@ class Text(ctypes.Structure):
     _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_long))
 
 
+class ReceivedText(ctypes.Structure):
+    """The same, in the library's memory, where it may hold any byte."""
+
+    _fields_ = (("at", ctypes.c_void_p), ("length", ctypes.c_long))
+
+    def read(self) -> bytes:
+        return ctypes.string_at(self.at, self.length) if self.at and self.length > 0 else b""
+
+
 class _NumberHeader(ctypes.Structure):
     """`pjsip_generic_int_hdr`: a list's two pointers, what it is, its two names, its functions, its value."""
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import partial
 
 from sipagent.config.load import uri_host
-from sipagent.pjsip.library import LIBRARY
+from sipagent.pjsip.library import LIBRARY, ReceivedText
 
 MOST = 16  # names of messages that are looked up at a time: each has a thread, and a peer can name many
 NOT_RESOLVED = 70018  # PJ_ERESOLVE
@@ -61,8 +61,7 @@ class _HostInfo(ctypes.Structure):
     _fields_ = (
         ("flags", ctypes.c_uint),
         ("type", ctypes.c_int),
-        ("host", ctypes.c_void_p),
-        ("length", ctypes.c_long),
+        ("host", ReceivedText),
         ("port", ctypes.c_int),
     )
 
@@ -134,11 +133,11 @@ class Names:
         """Where a message goes. The library waits for a call of `then`, here or in a later `poll`."""
         try:
             info = _HostInfo.from_buffer_copy(target.contents)
-            host = ctypes.string_at(info.host or 0, info.length).decode("latin-1")
+            host = info.host.read().decode("latin-1")
             answer = partial(self._answer, info, token, _Then(then))
             if _is_address(host):
                 answer((host,))
-            elif host in {*self._ours, *self._waiting} or len(self._waiting) < MOST:
+            elif host in self._ours or host in self._waiting or len(self._waiting) < MOST:
                 self._begin(host, answer)
             else:
                 answer(())
@@ -152,7 +151,7 @@ class Names:
             then(NOT_RESOLVED, token, None)
             return
         text = ctypes.create_string_buffer(address.encode())
-        info.host, info.length = ctypes.addressof(text), len(address)
+        info.host = ReceivedText(ctypes.addressof(text), len(address))
 
         def read(status: int, token: int, addresses: int) -> None:
             LIBRARY.pjsip_endpt_set_ext_resolver(self._endpoint, ctypes.byref(self._served))

@@ -20,7 +20,7 @@ from itertools import pairwise
 import pjsua2 as pj
 
 from sipagent.agent.engine import Headers
-from sipagent.pjsip.library import LIBRARY, Text, address, packet_size
+from sipagent.pjsip.library import LIBRARY, ReceivedText, Text, address, packet_size
 from sipagent.sip.messages import can_be_sent_to, can_be_written, has_tag, wants_answers_elsewhere
 from sipagent.sip.request_rules import LetGo, Pass, Refuse, Request, Verdict, Wait, read
 from sipagent.sip.session_description import UNREADABLE, Described, Families, NotAcceptable, described
@@ -40,22 +40,12 @@ LONGEST = 4000  # bytes of a header as the library writes it; a longer one fits 
 _from_native = LIBRARY._ZN2pj9SipRxData6fromPjER13pjsip_rx_data
 
 
-class _Text(ctypes.Structure):
-    """`pj_str_t`, whose text may hold any byte."""
-
-    _fields_ = (("at", ctypes.c_void_p), ("length", ctypes.c_long))
-
-    @property
-    def lower(self) -> bytes:
-        return ctypes.string_at(self.at, self.length).lower() if self.at and self.length > 0 else b""
-
-
 class _Body(ctypes.Structure):
     """`pjsip_msg_body`."""
 
     _fields_ = (
-        ("type", _Text),
-        ("subtype", _Text),
+        ("type", ReceivedText),
+        ("subtype", ReceivedText),
         ("parameters", ctypes.c_void_p * 6),
         ("data", ctypes.c_void_p),
         ("length", ctypes.c_uint),
@@ -64,7 +54,7 @@ class _Body(ctypes.Structure):
 
     @property
     def is_sdp(self) -> bool:
-        return (self.type.lower, self.subtype.lower) == SDP
+        return (self.type.read().lower(), self.subtype.read().lower()) == SDP
 
 
 class _Header(ctypes.Structure):
@@ -117,7 +107,7 @@ class Received:
             )
             body = _Body.from_address(self._message.body or 0)
             for at in self._headers(pj.PJSIP_H_CONTENT_TYPE):  # the library goes by this, where there is one
-                types = (_Text * len(SDP)).from_address(at + ctypes.sizeof(_Header))
+                types = (ReceivedText * len(SDP)).from_address(at + ctypes.sizeof(_Header))
                 types[0], types[1] = body.type, body.subtype
         elif sdp:
             for body, text in zip(self._parts(), sdp.texts, strict=True):
@@ -198,7 +188,7 @@ class Received:
         if len(list(self._headers(pj.PJSIP_H_CONTENT_TYPE))) > 1:
             raise NotAcceptable(UNREADABLE, "more than one Content-Type")
         whole = _Body.from_address(self._message.body)
-        if whole.type.lower != b"multipart":
+        if whole.type.read().lower() != b"multipart":
             yield from [whole] if whole.is_sdp else []
             return
         body = ctypes.byref(whole)
