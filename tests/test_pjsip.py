@@ -297,16 +297,25 @@ def test_of_forked_answers_one_is_kept_and_the_other_is_let_go(office: Loopback)
 # --- host names ---
 
 
+def silent_server(*, found: bool = True) -> tuple[threading.Event, list[object]]:
+    """Nothing answers until the event is set; then names lead to 127.0.0.1, or nowhere. And what is asked."""
+    answers, asked = threading.Event(), list[object]()
+
+    def slow(*name: object, **_: object) -> list[Any]:
+        asked.append(name[0])
+        assert answers.wait(PATIENCE_S)
+        if not found:
+            raise socket.gaierror("Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 0))]
+
+    socket.getaddrinfo = slow
+    return answers, asked
+
+
 @scene
 def test_a_leg_counts_until_its_end_is_confirmed_and_while_its_host_is_looked_up(stack: ExitStack) -> None:
     """The library reports it as gone at once, and can't have another in its place."""
-    answers = threading.Event()
-
-    def slow(*_: object, **__: object) -> list[Any]:
-        assert answers.wait(PATIENCE_S)
-        raise socket.gaierror("Name or service not known")
-
-    socket.getaddrinfo = slow
+    answers, _ = silent_server(found=False)
     office = Loopback(stack)
     _, leg = office.dialled()
     office.desk.close()
@@ -323,13 +332,7 @@ def test_a_leg_counts_until_its_end_is_confirmed_and_while_its_host_is_looked_up
 @scene
 def test_while_no_name_server_answers_calls_go_on(stack: ExitStack) -> None:
     """One is given up before there is an answer, and is not rung then; the other is."""
-    answers = threading.Event()
-
-    def slow(*_: object, **__: object) -> list[Any]:
-        assert answers.wait(PATIENCE_S)
-        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 0))]
-
-    socket.getaddrinfo = slow
+    answers, _ = silent_server()
     office = Loopback(stack)
     uri = office.desk.uri.replace("127.0.0.1", "localhost")
     given_up, patient = (office.dial(uri) for _ in range(2))
@@ -347,14 +350,7 @@ def test_while_no_name_server_answers_calls_go_on(stack: ExitStack) -> None:
 @scene
 def test_a_name_in_a_message_is_waited_for_by_nobody(stack: ExitStack) -> None:
     """A peer can name any host, whose name server may be silent; and as many as it likes."""
-    answers, asked = threading.Event(), []
-
-    def slow(*name: object, **__: object) -> list[Any]:
-        asked.append(name[0])
-        assert answers.wait(PATIENCE_S)
-        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 0))]
-
-    socket.getaddrinfo = slow
+    answers, asked = silent_server()
     office = Loopback(stack)
     call, caller = office.answered()
     office.desk.contact = f"sip:201@desk.test:{office.desk.address[1]}"
