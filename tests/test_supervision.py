@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
+from threading import Event
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,14 +13,18 @@ from retention.reserve import at_work
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.sampling import keep_seed
+from sipagent.config.types import Network
 from sipagent.edge.configuration import EdgePlaces
 from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.rpc import EdgeError
 from sipagent.service import children, supervision
+from sipagent.service import rules as service_rules
 from sipagent.service.children import REGISTRAR, Child, RegistrarSpec, WorkerSpec
+from sipagent.service.rules import HostNames
 from sipagent.service.supervision import ChildSpecs, hop_tokens
 from tests.configured import SMALL, read, with_keys
 from tests.peers.tls import certified
+from tests.tapping import PATIENCE_S
 
 LIMITS = EngineLimits(legs=4)
 FIVE = with_keys("trunk", 'rtp_ports = "20000-20127"', with_keys("capacity", "calls = 5", SMALL))
@@ -278,6 +284,92 @@ def test_more_workers_than_there_are_ports_for_at_the_edge(where: Path) -> None:
     house = specs(with_keys("edge", 'worker_ports = "16000-16004"', FIVE), where)
     with pytest.raises(ConfigError, match=r"edge.worker_ports: holds 5 ports; accepted: 6 or more"):
         house.change(read(EIGHT, where))
+
+
+# --- where host names lead ---
+
+NAMES = with_keys(
+    "trunk", 'allowed_sources = []\nregistrar = "sip:trunk.test"\nusername = "a"\npassword_env = "P"', FIVE
+)
+NAMES = with_keys("operators", 'extensions = ["sip:201@pbx.test", "sip:202@192.0.2.9"]', NAMES)
+
+
+class World(dict[str, list[str]]):
+    """Where names lead now; the others are unknown."""
+
+    def __call__(self, host: str) -> tuple[Network, ...]:
+        if host not in self:
+            raise OSError(2, "no such name")
+        return tuple(ip_network(one) for one in self[host])
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(service_rules, "look_up", world)
+    return world
+
+
+def trunk_of(house: ChildSpecs) -> list[str]:
+    assert house.rules.allowed == house.plan.addresses.trunk
+    return [str(one.network_address) for one in house.plan.addresses.trunk]
+
+
+def test_a_name_that_is_unknown_at_the_start_lets_nobody_call_until_it_is_found(
+    where: Path, world: World
+) -> None:
+    said: list[str] = []
+    names = HostNames(read(NAMES, where), lambda: None, said.append)
+    house = ChildSpecs(read(NAMES, where), LIMITS, log_json=True, drain_s=0.0, look=names.known)
+    own = house.plan.addresses.own
+    names.look()
+    names.look()
+    assert trunk_of(house) == [] and not house.look_again() and not names.changed.is_set()
+    assert names.lacks() == ["pbx.test is not found", "trunk.test is not found"]
+    assert said == [
+        f"{one} can't be looked up: no such name; it is tried again" for one in ("pbx.test", "trunk.test")
+    ]
+    assert [str(one.network_address) for one in house.plan.addresses.operators] == ["192.0.2.9"]
+    world |= {"trunk.test": ["192.0.2.1"], "pbx.test": ["192.0.2.2"]}
+    names.look()
+    assert names.changed.is_set() and names.lacks() == []
+    assert house.look_again() and trunk_of(house) == ["192.0.2.1"]
+    assert [str(one.network_address) for one in house.plan.addresses.operators] == ["192.0.2.2", "192.0.2.9"]
+    assert house.plan.addresses.registrar == house.plan.addresses.trunk and house.plan.addresses.own == own
+    assert not house.look_again()
+
+
+def test_where_a_name_has_led_counts_for_a_day_and_for_as_long_as_it_is_unknown(
+    where: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = HostNames(read(NAMES, where), lambda: None, lambda _: None)
+
+    def led(hours: float, *to: str) -> list[str]:
+        if to:
+            world["trunk.test"] = list(to)
+        else:
+            world.pop("trunk.test", None)
+        with monkeypatch.context() as context:
+            context.setattr("time.monotonic", lambda: hours * 3600.0)
+            names.look()
+        return [str(one.network_address) for one in names.known("trunk.test")]
+
+    assert led(0, "192.0.2.1") == ["192.0.2.1"]
+    assert led(23, "192.0.2.2") == led(23.9) == ["192.0.2.1", "192.0.2.2"]
+    assert led(100) == ["192.0.2.1", "192.0.2.2"]
+    assert led(101, "192.0.2.3") == ["192.0.2.3"]
+
+
+def test_other_names_of_a_reload_are_looked_up_at_once(where: Path, world: World) -> None:
+    world |= {"trunk.test": ["192.0.2.1"], "pbx.test": ["192.0.2.2"], "desk.test": ["192.0.2.3"]}
+    woken = Event()
+    names = HostNames(read(NAMES, where), woken.set, pytest.fail)
+    with names.kept():
+        assert names.changed.is_set()  # what is there at once is in force from the start on
+        woken.clear()
+        names.ask(read(with_keys("operators", 'extensions = ["sip:201@desk.test"]', NAMES), where))
+        assert woken.wait(PATIENCE_S)
+    assert names.known("desk.test") == (ip_network("192.0.2.3"),)
 
 
 def test_a_reload_leaves_the_seed_of_the_draws_and_who_may_call_to_the_edge(

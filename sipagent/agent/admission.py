@@ -14,7 +14,6 @@ can be found before a call:
 import ipaddress
 import math
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,10 +32,11 @@ from sipagent.call import events as e
 from sipagent.call.machines import Codes
 from sipagent.call.state import Policy
 from sipagent.config.hours import Schedule, closures
-from sipagent.config.load import Config, ConfigError, PromptSet, uri_host
+from sipagent.config.load import Config, ConfigError, PromptSet
 from sipagent.config.sampling import Seed, Shares, draw
 from sipagent.config.tables import OperatorsTable
 from sipagent.config.types import Network
+from sipagent.edge.plan import LookUp, allowed_sources
 
 SHIPPED = Path(prompts.__file__).parent
 
@@ -120,8 +120,8 @@ class Admission:
         )
 
 
-def admission(config: Config) -> Admission:
-    """Raises ConfigError, and PromptError for a prompt that can't be played."""
+def admission(config: Config, look: LookUp | None = None) -> Admission:
+    """Raises ConfigError, and PromptError for a prompt that cannot play. `look`: see `allowed_sources`."""
     operators, refusal, shares = config.operators, config.refusal, config.shares()
     policy = Policy(
         opt_in=refusal.mode == "opt_in",
@@ -158,7 +158,7 @@ def admission(config: Config) -> Admission:
         wrap_up_s=operators.wrap_up_s,
         strategy=operators.strategy,
         ring_headers={sign: _ring_headers(operators, sign) for sign in e.Sign},
-        allowed=allowed_sources(config),
+        allowed=allowed_sources(config, look),
         numbers=frozenset(config.trunk.numbers),
         schedule=config.schedule(),
         sounds={one.language: _inspected(one) for one in config.prompt_sets()},
@@ -196,23 +196,6 @@ def _inspected(files: PromptSet) -> dict[e.Prompt, Sound]:
             ways = (waits.with_name(name), SHIPPED / files.language / name)
             paths[prompt] = next((way for way in ways if way.exists()), waits)
     return {prompt: inspect_prompt(path) for prompt, path in paths.items() if path}
-
-
-def allowed_sources(config: Config) -> tuple[Network, ...]:
-    """The addresses that calls may come from: by default the registrar's, looked up. Raises ConfigError."""
-    if config.trunk.allowed_sources:
-        return config.trunk.allowed_sources
-    host, _ = uri_host(config.trunk.registrar or "")
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except OSError as error:
-        raise ConfigError(
-            config.file,
-            "trunk.registrar",
-            Reason("{0} can't be looked up: {1}", host, strerror(error)),
-            "a host that resolves",
-        ) from error
-    return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
 
 
 def tones() -> dict[e.Tone, Path]:

@@ -28,7 +28,6 @@ from retention.reserve import is_running
 from retention.sqlite import fault_in
 from retention.texts import Reason, strerror
 from sipagent.__main__ import SUPPORTED
-from sipagent.agent.admission import allowed_sources
 from sipagent.agent.stored import is_here, spool_of
 from sipagent.check.keys import readable
 from sipagent.check.retention import retention_findings
@@ -38,7 +37,16 @@ from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.edge.certificates import CertificateError, lying_in, usable
 from sipagent.edge.configuration import ROUTES
 from sipagent.edge.files import CERTIFICATE, KEY, SCHEMA, aged, expiry, read_roots
-from sipagent.edge.plan import LOOPBACK, Addresses, Plan, addresses, is_local, needs_edge, plan
+from sipagent.edge.plan import (
+    LOOPBACK,
+    Addresses,
+    Plan,
+    addresses,
+    allowed_sources,
+    is_local,
+    needs_edge,
+    plan,
+)
 from sipagent.edge.process import KAMAILIO, EdgeProcess
 from sipagent.edge.rpc import EdgeError
 from sipagent.service.control import reachable, scraped

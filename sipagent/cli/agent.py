@@ -269,7 +269,6 @@ def edge_command(work: Workplace, directory: Path | None) -> None:
 def _plan(work: Workplace) -> "Plan":
     """The edge's plan; the engine's legs decide how many workers there are."""
     config = work.config
-    from sipagent.agent.admission import allowed_sources
-    from sipagent.edge.plan import addresses, plan
+    from sipagent.edge.plan import addresses, allowed_sources, plan
 
     return plan(config, engine_facts().limits, addresses(config, allowed_sources(config)))

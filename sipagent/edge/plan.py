@@ -6,19 +6,20 @@ the header `X-Sipagent`, which never leaves the machine. It has one secret towar
 one from it: a program that takes a dead worker's port, and gets the requests still sent there, cannot
 begin anything itself.
 
-The plan itself is pure. The machine's part comes in as `Addresses`: the names of the configuration are
-looked up once, at the start, by `addresses`.
+The plan itself is pure. The machine's part comes in as `Addresses`: where the host names of the
+configuration lead.
 """
 
 import hashlib
 import ipaddress
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from retention.texts import Reason
+from retention.texts import Reason, strerror
 from sipagent.config.errors import counted
 from sipagent.config.layout import EngineLimits, calls_alone, invites_per_s, per_worker_of, workers_of
 from sipagent.config.load import Config, ConfigError, HostPort, uri_host, uri_user
@@ -285,16 +286,50 @@ def _registrar(config: Config) -> str:
 SOMEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}  # RFC 5737, RFC 3849: reached by the default route
 
 
-def addresses(config: Config, trunk: tuple[Network, ...]) -> Addresses:
+LookUp = Callable[[str], tuple[Network, ...]]
+
+
+def look_up(host: str) -> tuple[Network, ...]:
+    """Give the addresses of a host, each as a network; waits for a name server. Raises OSError."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
+
+
+def looked_up(host: str) -> tuple[Network, ...]:
+    """Give the addresses of a host, as `look_up`; none if it is unknown."""
+    try:
+        return look_up(host)
+    except OSError:
+        return ()
+
+
+def allowed_sources(config: Config, look: LookUp | None = None) -> tuple[Network, ...]:
+    """Give the addresses that calls may come from: by default the registrar's, by `look`.
+
+    Without `look` it is looked up now, and one that is unknown is a ConfigError.
+    """
+    if config.trunk.allowed_sources:
+        return config.trunk.allowed_sources
+    host, _ = uri_host(config.trunk.registrar or "")
+    if look is not None:
+        return look(host)
+    try:
+        return look_up(host)
+    except OSError as error:
+        problem = Reason("{0} can't be looked up: {1}", host, strerror(error))
+        raise ConfigError(config.file, "trunk.registrar", problem, "a host that resolves") from error
+
+
+def addresses(config: Config, trunk: tuple[Network, ...], look: LookUp = looked_up) -> Addresses:
     """Look up the operators' PBX, and which address of ours they see; `trunk`: the sources that may call."""
-    operators = {network for host in pbx_hosts(config) for network in looked_up(host)}
+    operators = {network for host in pbx_hosts(config) for network in look(host)}
     listen, ipv6, registrar = config.trunk.listen, config.trunk.listen_ipv6, config.trunk.registrar
     return Addresses(
         _own(listen.host, trunk),
         trunk,
         tuple(sorted(operators, key=str)),
         _own(ipv6.host, trunk) if ipv6 else "",
-        looked_up(uri_host(registrar)[0]) if registrar else (),
+        look(uri_host(registrar)[0]) if registrar else (),
     )
 
 
@@ -302,15 +337,6 @@ def pbx_hosts(config: Config) -> frozenset[str]:
     """Give the hosts of the operators' PBX, or of their phones where there is none."""
     proxy = config.operators.outbound_proxy
     return frozenset(uri_host(uri)[0] for uri in (*config.operators.extensions, *([proxy] if proxy else ())))
-
-
-def looked_up(host: str) -> tuple[Network, ...]:
-    """Give the addresses of a host, each as a network; none if it is unknown."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except OSError:
-        return ()
-    return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
 
 
 def is_local(address: str) -> bool:

@@ -25,7 +25,6 @@ from media.hearing.dtmf import ToneDetector, ToneHeard
 from media.prompt import PromptFile, inspect_prompt
 from media.training.enrolled import EnrolledPerson
 from retention.texts import Reason, WithReason, strerror
-from sipagent.agent.admission import allowed_sources
 from sipagent.agent.engine import Engine, EngineFault, EngineSettings, Incoming, OfLeg, Report
 from sipagent.agent.engine import SoundEnded as SoundOver
 from sipagent.call import events as e
@@ -35,7 +34,7 @@ from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables import folder_name, words_of
 from sipagent.config.types import HostPort
 from sipagent.edge.files import kept_tokens, places
-from sipagent.edge.plan import BEFORE_WORKERS, Addresses, Plan, addresses, media_addresses
+from sipagent.edge.plan import BEFORE_WORKERS, Addresses, Plan, addresses, allowed_sources, media_addresses
 from sipagent.edge.process import EdgeProcess
 from sipagent.enrol import flow as f
 from sipagent.enrol.keeping import Colleague, TakenSaying, is_kept, keep

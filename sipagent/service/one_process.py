@@ -24,8 +24,8 @@ from sipagent.agent.operators import Rota, local_board_client
 from sipagent.agent.recorder import Recorder, recover, take_in_reserves
 from sipagent.agent.stored import archive_of_calls, journal_of
 from sipagent.config.layout import EngineLimits, calls_alone
-from sipagent.config.load import Config, ConfigError, load, uri_host
-from sipagent.edge.plan import addresses, looked_up, pbx_hosts
+from sipagent.config.load import Config, ConfigError, load
+from sipagent.edge.plan import addresses, pbx_hosts
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
 from sipagent.service.children import limits_for
@@ -81,7 +81,9 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
         board.wake(lambda: agent.post_and_wake(BoardHeard()))
         purging = Purging(config, alert)
         watch = Watch(lambda: purging.config)
-        engine = PjsipEngine(replace(engine_settings(config, agent), players=limits_for(config).players))
+        where, players = addresses(config, rules.allowed), limits_for(config).players
+        others = (HERE, *where.operators, *where.registrar)
+        engine = PjsipEngine(replace(engine_settings(config, agent), players=players, others=others))
         engine.start()  # first: a second agent on this port must not touch what the first agent keeps
         try:
             _fit(config, engine.limits)
@@ -202,7 +204,8 @@ class _Run:
 
 
 def engine_settings(config: Config, agent: Agent) -> EngineSettings:
-    """The engine's settings by the configuration. Raises ConfigError: a password cannot be read."""
+    """The engine's settings by the configuration, but for where host names lead: a worker, which the edge
+    answers for, does not wait for that. Raises ConfigError: a password cannot be read."""
     trunk, operators = config.trunk, config.operators
     trunk_login = config.trunk_login()
     operator_login = config.operator_login() if operators.username else None
@@ -230,9 +233,4 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         callers=agent.admission.allowed,
         pbx=pbx_hosts(config),
         media_sources=trunk.media_sources,
-        others=(
-            HERE,
-            *addresses(config, agent.admission.allowed).operators,
-            *(looked_up(uri_host(trunk.registrar)[0]) if trunk.registrar else ()),
-        ),
     )

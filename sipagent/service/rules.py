@@ -1,5 +1,5 @@
 """Makes rules of calls, seed and detectors from the configuration, at the start and at each reload; and reads
-what is different today, which no configuration says.
+what no configuration says: what is different today, and where host names lead now.
 
 Some keys wait for a restart: for one process, and for workers behind an edge. After a reload the file is in
 force, except for those keys: all of them stay as they were. So values that belong together still fit: a
@@ -8,9 +8,11 @@ new and the waiting keys do not fit together, the whole reload is refused.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from typing import Any
 
 import structlog
@@ -19,15 +21,17 @@ from media.hearing.keyword import DetectorUnavailable
 from media.prompt import PromptError, PromptFile
 from retention.records import Special
 from retention.rows.rows import StoreError
-from retention.texts import Reason, reason_of
+from retention.texts import Reason, reason_of, strerror
 from sipagent.agent.admission import Admission, admission, refuse_unrecordable
 from sipagent.agent.stored import store_of
 from sipagent.call import events as e
 from sipagent.config import rules as config_rules
-from sipagent.config.load import Config, ConfigError
+from sipagent.config.load import Config, ConfigError, uri_host
 from sipagent.config.sampling import Seed, SeedError, keep_seed
+from sipagent.config.types import Network
+from sipagent.edge.plan import LookUp, look_up, pbx_hosts
 from sipagent.logs import alert
-from sipagent.service.control import Orders, attempt
+from sipagent.service.control import Alarms, Orders, attempt
 from sipagent.text.notice import promises, unkept
 from sipagent.voice.detectors import Detectors, detectors, keys_alone, loaded
 
@@ -39,11 +43,11 @@ def _promising(sounds: Mapping[e.Prompt, PromptFile]) -> list[PromptFile]:
     return [sounds[prompt] for prompt in PROMISES if prompt in sounds]
 
 
-def rules_of(config: Config) -> Admission:
+def rules_of(config: Config, look: LookUp | None = None) -> Admission:
     """The rules of calls, without a seed. Raises ConfigError, also if a prompt promises what does not
-    work."""
+    work. `look`: see `allowed_sources`."""
     try:
-        rules = admission(config)
+        rules = admission(config, look)
     except PromptError as wrong:
         raise ConfigError(
             config.file, "prompts", Reason("{0}: {1}", wrong.path, wrong.problem), reason_of(wrong.accepted)
@@ -149,6 +153,93 @@ def today_read(config: Config, orders: Orders, wake: Callable[[], object] = lamb
         thread.join(END_S)
 
 
+AGAIN_S = 60.0  # between two look-ups of the same host names
+SOON_S = 5.0  # the same, while one of them is unknown
+BEGIN_S = 5.0  # that a start waits for the first answers
+KEPT_S = 24 * 3600.0
+
+
+class HostNames:
+    """Where the host names of the configuration lead, looked up again and again in the thread `names`.
+
+    A service that starts before its network is up finds them later, and notices when one leads elsewhere.
+    What a name has led to counts for `KEPT_S`: many lead to some of their addresses at a time, in turn. While
+    it is unknown, what it led to before counts on. Any thread may read; `wake` is called in the thread.
+    """
+
+    def __init__(self, config: Config, wake: Callable[[], object], alert: Callable[[str], None]) -> None:
+        self.changed = threading.Event()
+        self._names = _names(config)
+        self._wake = wake
+        self._alarms = Alarms(alert)
+        self._seen: dict[str, dict[Network, float]] = {}  # and when, monotonic s; replaced whole
+        self._due, self._over, self._begun = threading.Event(), threading.Event(), threading.Event()
+
+    def known(self, host: str) -> tuple[Network, ...]:
+        """The addresses of a host, each as a network; never waits."""
+        return _address(host) or tuple(self._seen.get(host, ()))
+
+    def lacks(self) -> list[str]:
+        """The names that nothing is known of, in words of a status."""
+        return [f"{host} is not found" for host in self._names if not self.known(host)]
+
+    def ask(self, config: Config) -> None:
+        """Look up the names of another configuration, at once."""
+        self._names = _names(config)
+        self._due.set()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Look them up from now on; waits a moment for the first answers."""
+        threading.Thread(target=self._run, name="names", daemon=True).start()  # a look-up can't be ended
+        self._begun.wait(BEGIN_S)
+        try:
+            yield
+        finally:
+            self._over.set()
+            self._due.set()
+
+    def look(self) -> None:
+        """Look all of them up once; waits."""
+        for host in self._names:
+            self._look_up(host)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._due.clear()
+            attempt(self.look, (), self._alarms.tell)
+            self._begun.set()
+            self._due.wait(SOON_S if self.lacks() else AGAIN_S)
+
+    def _look_up(self, host: str) -> None:
+        try:
+            found = look_up(host)
+        except OSError as fault:
+            self._alarms.tell(f"{host} can't be looked up: {strerror(fault)}; it is tried again", host)
+            return
+        self._alarms.end(host)
+        before, now = self._seen.get(host, {}), time.monotonic()
+        seen = {one: at for one, at in before.items() if now - at < KEPT_S} | dict.fromkeys(found, now)
+        self._seen = {**self._seen, host: seen}
+        if seen.keys() != before.keys():
+            self.changed.set()
+            self._wake()
+
+
+def _names(config: Config) -> list[str]:
+    registrar = config.trunk.registrar
+    hosts = pbx_hosts(config) | ({uri_host(registrar)[0]} if registrar else set())
+    return sorted(host for host in hosts if not _address(host))
+
+
+def _address(host: str) -> tuple[Network, ...]:
+    """The address that stands in the place of a host name."""
+    try:
+        return (ip_network(host),)
+    except ValueError:
+        return ()
+
+
 BOUND, REGISTERED, IN_USE = "sockets are bound to it", "it is registered with that", "it is in use"
 BEGUN = "what is up has begun with it"
 HEARD = "the detector has begun with it"
@@ -198,10 +289,13 @@ class Reloaded:
     waits: Mapping[str, str]
 
 
-def reloaded(before: Config, rules: Admission, file: Config, shape: Mapping[str, str]) -> Reloaded:
+def reloaded(
+    before: Config, rules: Admission, file: Config, shape: Mapping[str, str], look: LookUp | None = None
+) -> Reloaded:
     """The result of reloading a file, while `before` and `rules` are in force.
 
     `shape` is ALONE or BEHIND_EDGE; the new rules have no seed. Raises ConfigError: then nothing changes.
+    `look`: see `allowed_sources`.
     """
     if before.refusal.engine == "none" and not (before.refusal.engine_written or file.refusal.engine_written):
         file = keys_alone(file)  # the default engine could not be loaded at the start
@@ -211,7 +305,7 @@ def reloaded(before: Config, rules: Admission, file: Config, shape: Mapping[str,
         for complaint in config_rules.complaints(config):
             raise ConfigError(config.file, *complaint)
         refuse_unrecordable(config)
-        after = rules_of(config)
+        after = rules_of(config, look)
         unheard = [key for key in LISTENED_FOR if key in waits]
         if unheard and _promised(after) != _promised(rules):
             what = "changes together with what callers are told, who might say what nobody hears"

@@ -38,9 +38,12 @@ from sipagent.edge.files import CERTIFICATE, aged, begin_anew, expiry, kept_toke
 from sipagent.edge.plan import (
     BEFORE_WORKERS,
     HopTokens,
+    LookUp,
     Plan,
     addresses,
+    allowed_sources,
     is_local,
+    looked_up,
     media_addresses,
     needs_edge,
     new_tokens,
@@ -58,6 +61,7 @@ from sipagent.service.purging import Purging
 from sipagent.service.remote_detector import DetectorAddress
 from sipagent.service.rules import (
     BEHIND_EDGE,
+    HostNames,
     reloaded,
     rules_of,
     tell_waiting,
@@ -104,14 +108,23 @@ def _listening(config: Config) -> tuple[Config, DetectorAddress | None]:
 class ChildSpecs:
     """The configuration in force, and the specification of each child."""
 
-    def __init__(self, config: Config, limits: EngineLimits, *, log_json: bool, drain_s: float) -> None:
-        """Raises ConfigError."""
+    def __init__(
+        self,
+        config: Config,
+        limits: EngineLimits,
+        *,
+        log_json: bool,
+        drain_s: float,
+        look: LookUp = looked_up,
+    ) -> None:
+        """Raises ConfigError. `look`: where host names lead; no call is taken from one that is unknown."""
         config, self.detector = _listening(config)
         self.config = config
-        self.rules = rules_of(config)
+        self.rules = rules_of(config, look)
+        self._look = look
         refuse_unrecordable(config)
         self.layout: Layout = layout(config, limits)
-        self.plan: Plan = plan(config, limits, addresses(config, self.rules.allowed))
+        self.plan: Plan = plan(config, limits, addresses(config, self.rules.allowed, look))
         _look_at_certificate(config, self.plan)
         self._limits = limits
         self._log_json = log_json
@@ -171,10 +184,10 @@ class ChildSpecs:
 
         `config` is then what is in force, so a child started later is like the others.
         """
-        taken, before = reloaded(self.config, self.rules, file, BEHIND_EDGE), self.layout
+        taken, before = reloaded(self.config, self.rules, file, BEHIND_EDGE, self._look), self.layout
         config, rules = taken.config, taken.rules
         after = widened(config, before) if config.capacity.calls > before.calls else before
-        found = addresses(config, rules.allowed)
+        found = addresses(config, rules.allowed, self._look)
         edge = replace(self.plan, calls=after.calls, workers=after.workers, addresses=found)
         if edge.worker(after.workers - 1).port > edge.last_port:
             ports = self.plan.last_port - self.plan.first_port + 1
@@ -188,6 +201,16 @@ class ChildSpecs:
         self.config, self.layout, self.plan = config, after, edge
         return range(before.workers, after.workers)
 
+    def look_again(self) -> bool:
+        """Have the addresses in force that host names lead to now; whether they are others."""
+        before, allowed = self.plan.addresses, allowed_sources(self.config, self._look)
+        found = addresses(self.config, allowed, self._look)
+        found = replace(found, own=before.own, own_ipv6=before.own_ipv6)  # the edge is bound to it
+        if found == before:
+            return False
+        self.rules, self.plan = replace(self.rules, allowed=allowed), replace(self.plan, addresses=found)
+        return True
+
 
 def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> int:
     """Run the service until SIGTERM or SIGINT; the exit code.
@@ -198,13 +221,16 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
     orders = Orders(drain_s)
     heed(orders)
     systemd.say(BEFORE_CALLS)
-    specs = ChildSpecs(config, children.engine_limits(), log_json=log_json, drain_s=drain_s)
+    limits = children.engine_limits()
     with ExitStack() as stack:
         stack.callback(children.end_server)  # nothing of ours is left once this process has ended
         wake = Wake()
         stack.callback(wake.close)
+        names = HostNames(config, wake.wake, alert)
+        stack.enter_context(names.kept())
+        specs = ChildSpecs(config, limits, log_json=log_json, drain_s=drain_s, look=names.known)
         stack.enter_context(alone_on(config))
-        service = Service(specs, orders, wake, stack, systemd=systemd)
+        service = Service(specs, names, orders, wake, stack, systemd=systemd)
         log.info(
             "started",
             version=__version__,
@@ -212,7 +238,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
             workers=specs.layout.workers,
             calls=specs.layout.calls,
         )
-        service.supervisor.run(service.reload, service.heed_today)
+        service.supervisor.run(service.reload, service.heed)
     log.info("stopped")
     return 0
 
@@ -221,12 +247,20 @@ class Service:
     """The parts started before the first worker, in this order; `stack` ends them in reverse order."""
 
     def __init__(
-        self, specs: ChildSpecs, orders: Orders, wake: Wake, stack: ExitStack, *, systemd: Systemd
+        self,
+        specs: ChildSpecs,
+        names: HostNames,
+        orders: Orders,
+        wake: Wake,
+        stack: ExitStack,
+        *,
+        systemd: Systemd,
     ) -> None:
         """Raises ConfigError, EdgeError, StoreError."""
         config = specs.config
         specs.rules = with_seed(specs.rules, config)
         self.specs = specs
+        self._names = names
         shipping = stack.enter_context(among_hosts(config, alert))  # it ends after all that writes
         store = stack.enter_context(journal_of(config))
         rows = RowWriter(store, _edge_reserve(config, store), alert)
@@ -254,7 +288,7 @@ class Service:
             orders,
             wake,
             systemd=systemd,
-            lacks=board.lacks,
+            lacks=lambda: [*board.lacks(), *names.lacks()],
             gives_way_s=lambda: GIVES_WAY_S if shared and is_local(shared) else 0.0,
         )
         if shipping is not None:
@@ -318,13 +352,25 @@ class Service:
     def _tell(self, index: int, answer: BoardAnswer) -> None:
         self.supervisor.tell(index, answer)
 
-    def heed_today(self) -> None:
-        """Have what is different today in force, where it has changed."""
+    def heed(self) -> None:
+        """Have in force what is different today, and where host names lead, where that has changed."""
         specs, specials = self.specs, self._orders.specials
         if specials != specs.rules.specials:
             specs.rules = with_specials(specs.rules, specials)
-            self.supervisor.tell_all(children.Reload(specs.config, specs.workers_rules))
-            self.sharing.reload(specs.rules)
+            self._tell_rules()
+        if self._names.changed.is_set():
+            self._names.changed.clear()
+            if specs.look_again():
+                self._tell_rules()
+                found = specs.plan.addresses
+                log.info("addresses", trunk=[*map(str, found.trunk)], operators=[*map(str, found.operators)])
+
+    def _tell_rules(self) -> None:
+        specs = self.specs
+        self.supervisor.tell_all(children.Reload(specs.config, specs.workers_rules))
+        self.supervisor.care.change(specs.plan)
+        self.sharing.reload(specs.rules)
+        self.rejections.reload(specs.rules)
 
     def reload(self) -> bool:
         """Apply what the file says now, as far as possible. A wrong file changes nothing: False."""
@@ -337,12 +383,10 @@ class Service:
         except ConfigError as wrong:
             log.error("reload_refused", reason=str(wrong))
             return False
-        self.supervisor.tell_all(children.Reload(specs.config, specs.workers_rules))
-        self.supervisor.care.change(specs.plan)
+        self._names.ask(specs.config)
+        self._tell_rules()
         for index in more:
             self.supervisor.slots.append(specs.worker(index))  # started at the next turn
-        self.sharing.reload(specs.rules)
-        self.rejections.reload(specs.rules)
         self.purging.reload(specs.config)
         self.sending.reload(specs.config)
         log.info("reloaded", calls=specs.layout.calls)

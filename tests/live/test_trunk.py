@@ -6,6 +6,7 @@ With one process, and behind the edge, where the account has a process of its ow
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
@@ -74,6 +75,48 @@ def test_a_call_over_the_registered_trunk(
     assert calls.strength(agent.sound(recording)[:, 0], calls.CALLER_HZ) > 0.1
     assert agent.stop() == 0
     wait_unregistered(registrar)
+
+
+def knowing(hosts: Path) -> tuple[str | Path, ...]:
+    """`sipagent` that asks a file of lines `ADDRESS NAME` where names lead, often."""
+    program = f"""
+import socket
+from pathlib import Path
+from sipagent.__main__ import main
+from sipagent.service import rules
+
+def look_up(host, *_, **__):
+    lines = (line.split() for line in Path({str(hosts)!r}).read_text().splitlines())
+    found = [address for address, name in lines if name == host]
+    if not found:
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server")
+    return [(0, 0, 0, "", (one, 0)) for one in found]
+
+socket.getaddrinfo = look_up
+rules.AGAIN_S = rules.SOON_S = 0.2
+main()
+"""
+    return (sys.executable, "-c", program)
+
+
+def test_a_trunk_whose_name_is_found_late_and_then_leads_elsewhere(
+    tmp_path: Path, agent_factory: AgentFactory, caller_phone: Phone
+) -> None:
+    """After a power cut the network may be there last; a provider may move."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 desk.test\n")
+    tables = behind_edge(2, calls_per_process=1)
+    tables["trunk"] |= {"uri": "sip:agent@trunk.test", "registrar": "sip:trunk.test:9", "allowed_sources": []}
+    tables["operators"] = {"extensions": ["sip:201@desk.test:9"]}
+    agent = agent_factory(start=False, **tables)
+    agent.program = knowing(hosts)
+    agent.start(wait="worker_ready")
+    agent.wait_for("alert", reason="trunk.test can't be looked up: no name server; it is tried again")
+    hosts.write_text("127.0.0.1 trunk.test\n")
+    agent.wait_for("addresses", trunk=["127.0.0.1/32"], operators=["127.0.0.1/32"])
+    caller_phone.call(agent.uri()).wait_answered()
+    hosts.write_text("127.0.0.2 trunk.test\n")
+    agent.wait_for("addresses", trunk=["127.0.0.1/32", "127.0.0.2/32"])
 
 
 def test_a_wrong_password_is_not_tried_again_and_again(
