@@ -46,7 +46,7 @@ from sipagent import __version__
 from sipagent.agent.admission import obstacles
 from sipagent.agent.figures import LINE_EDGES, SIDES, SUM, Figures
 from sipagent.agent.stored import archive_of, store_of
-from sipagent.config.load import Config, ConfigError, HostPort
+from sipagent.config.load import Config, HostPort
 from sipagent.service.cluster import Shipping
 from sipagent.service.purging import Purging
 from sipagent.service.sending import Sending
@@ -396,7 +396,7 @@ def serving(listen: HostPort, collector: Collector) -> Iterator[HostPort]:
 
 @contextmanager
 def figures_told(config: Config, figures: Collector, watch: Watch) -> Iterator[None]:
-    """Serve figures, if configured. Raises ConfigError if the port is taken."""
+    """Serve figures, if configured. Raises OSError if nothing can listen there, or not yet."""
     listen = config.metrics.listen
     if listen is None:
         yield
@@ -405,10 +405,7 @@ def figures_told(config: Config, figures: Collector, watch: Watch) -> Iterator[N
         try:
             stack.enter_context(serving(listen, figures))
         except OSError as taken:
-            problem = f"{listen}: {taken.strerror}"
-            raise ConfigError(
-                config.file, "metrics.listen", problem, "a free port of this machine"
-            ) from taken
+            raise OSError(taken.errno, taken.strerror, f"metrics.listen: {listen}") from taken
         watch.start()
         stack.callback(watch.stop)
         yield
