@@ -36,7 +36,7 @@ from sipagent.config.load import Config, ConfigError, PromptSet
 from sipagent.config.sampling import Seed, Shares, draw
 from sipagent.config.tables import OperatorsTable
 from sipagent.config.types import Network
-from sipagent.edge.plan import LookUp, allowed_sources
+from sipagent.edge.plan import LookUp, allowed_sources, look_up
 
 SHIPPED = Path(prompts.__file__).parent
 
@@ -120,7 +120,7 @@ class Admission:
         )
 
 
-def admission(config: Config, look: LookUp | None = None) -> Admission:
+def admission(config: Config, look: LookUp = look_up) -> Admission:
     """Raises ConfigError, and PromptError for a prompt that cannot play. `look`: see `allowed_sources`."""
     operators, refusal, shares = config.operators, config.refusal, config.shares()
     policy = Policy(

@@ -303,18 +303,16 @@ def looked_up(host: str) -> tuple[Network, ...]:
         return ()
 
 
-def allowed_sources(config: Config, look: LookUp | None = None) -> tuple[Network, ...]:
+def allowed_sources(config: Config, look: LookUp = look_up) -> tuple[Network, ...]:
     """Give the addresses that calls may come from: by default the registrar's, by `look`.
 
-    Without `look` it is looked up now, and one that is unknown is a ConfigError.
+    Raises ConfigError where that raises OSError.
     """
     if config.trunk.allowed_sources:
         return config.trunk.allowed_sources
     host, _ = uri_host(config.trunk.registrar or "")
-    if look is not None:
-        return look(host)
     try:
-        return look_up(host)
+        return look(host)
     except OSError as error:
         problem = Reason("{0} can't be looked up: {1}", host, strerror(error))
         raise ConfigError(config.file, "trunk.registrar", problem, "a host that resolves") from error

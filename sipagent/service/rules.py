@@ -43,7 +43,7 @@ def _promising(sounds: Mapping[e.Prompt, PromptFile]) -> list[PromptFile]:
     return [sounds[prompt] for prompt in PROMISES if prompt in sounds]
 
 
-def rules_of(config: Config, look: LookUp | None = None) -> Admission:
+def rules_of(config: Config, look: LookUp = look_up) -> Admission:
     """The rules of calls, without a seed. Raises ConfigError, also if a prompt promises what does not
     work. `look`: see `allowed_sources`."""
     try:
@@ -290,7 +290,7 @@ class Reloaded:
 
 
 def reloaded(
-    before: Config, rules: Admission, file: Config, shape: Mapping[str, str], look: LookUp | None = None
+    before: Config, rules: Admission, file: Config, shape: Mapping[str, str], look: LookUp = look_up
 ) -> Reloaded:
     """The result of reloading a file, while `before` and `rules` are in force.
 
