@@ -339,6 +339,25 @@ def test_a_name_that_is_unknown_at_the_start_lets_nobody_call_until_it_is_found(
     assert not house.look_again()
 
 
+@pytest.mark.parametrize(("found", "moved"), [("2001:db8::9", True), ("192.0.2.1", False)])
+def test_a_trunk_that_is_found_late_by_another_way_needs_a_new_start(
+    where: Path, world: World, found: str, moved: bool
+) -> None:
+    """What others are told of us was chosen without it. Later there may be calls, which go on as they are."""
+    text = with_keys("trunk", 'listen_ipv6 = "[2001:db8::7]:5062"', NAMES)
+    names = HostNames(read(text, where), lambda: None, lambda _: None)
+    house = ChildSpecs(read(text, where), LIMITS, log_json=True, drain_s=0.0, look=names.known)
+    world["pbx.test"] = ["2001:db8::8"]
+    names.look()
+    assert house.look_again() and not house.moved
+    world["trunk.test"] = [found]
+    names.look()
+    assert house.look_again() and house.moved is moved
+    world["trunk.test"] = ["2001:db8::10"]
+    names.look()
+    assert house.look_again() and house.moved is moved
+
+
 def test_where_a_name_has_led_counts_for_a_day_and_for_as_long_as_it_is_unknown(
     where: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ class ChildSpecs:
         self._log_json = log_json
         self._drain_s = drain_s
         self.tokens = new_tokens()  # those that the edge was started with, once it is
+        self.moved = False  # the trunk, unknown at the start, is reached from another address of ours
 
     def slots(self) -> list[ChildSlot]:
         """A slot for every child that must run."""
@@ -205,15 +206,18 @@ class ChildSpecs:
         """Have the addresses in force that host names lead to now; whether they are others."""
         before, allowed = self.plan.addresses, allowed_sources(self.config, self._look)
         found = addresses(self.config, allowed, self._look)
-        found = replace(found, own=before.own, own_ipv6=before.own_ipv6)  # the edge is bound to it
-        if found == before:
+        bound = replace(found, own=before.own, own_ipv6=before.own_ipv6)  # the edge, and calls, are at these
+        if bound == before:
             return False
-        self.rules, self.plan = replace(self.rules, allowed=allowed), replace(self.plan, addresses=found)
+        plan = replace(self.plan, addresses=bound)
+        if not before.trunk and (found != bound or plan.contact != self.plan.contact):
+            self.moved = True
+        self.rules, self.plan = replace(self.rules, allowed=allowed), plan
         return True
 
 
 def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> int:
-    """Run the service until SIGTERM or SIGINT; the exit code.
+    """Run the service until SIGTERM or SIGINT; the exit code: 1 if it is to be started anew.
 
     Raises ConfigError, EdgeError, StoreError.
     """
@@ -240,7 +244,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
         )
         service.supervisor.run(service.reload, service.heed)
     log.info("stopped")
-    return 0
+    return 1 if specs.moved else 0
 
 
 class Service:
@@ -361,9 +365,16 @@ class Service:
         if self._names.changed.is_set():
             self._names.changed.clear()
             if specs.look_again():
-                self._tell_rules()
-                found = specs.plan.addresses
-                log.info("addresses", trunk=[*map(str, found.trunk)], operators=[*map(str, found.operators)])
+                self._use_addresses()
+
+    def _use_addresses(self) -> None:
+        if self.specs.moved:  # nobody has called yet
+            alert("the trunk is found now, and reached from another address of ours: a new start is needed")
+            self._orders.end_within(0.0)
+            return
+        self._tell_rules()
+        found = self.specs.plan.addresses
+        log.info("addresses", trunk=[*map(str, found.trunk)], operators=[*map(str, found.operators)])
 
     def _tell_rules(self) -> None:
         specs = self.specs
